@@ -1,0 +1,22 @@
+"""Every conversion factor, once."""
+
+from __future__ import annotations
+
+J_PER_WH = 3_600.0
+J_PER_KWH = 3_600_000.0
+WH_PER_KWH = 1_000.0
+S_PER_H = 3_600.0
+H_PER_YEAR = 8_760.0
+G_PER_KG = 1_000.0
+MICRO = 1e-6
+MILLI = 1e-3
+
+
+def kwh_from_j(joules: float) -> float:
+    """Kilowatt hours from joules."""
+    return joules / J_PER_KWH
+
+
+def j_from_kwh(kwh: float) -> float:
+    """Joules from kilowatt hours."""
+    return kwh * J_PER_KWH

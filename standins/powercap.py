@@ -1,0 +1,193 @@
+"""A powercap tree in a temporary folder, as Linux shows RAPL, with a known truth behind its counters.
+
+tree = PowercapTree(tmp_path, sockets=2)
+found = rapl.find(root=tree.root)
+tree.advance(60.0)  # the counters now stand where their waves put them after 60 s
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+INTEL_RANGE_J = 262_143.328850
+AMD_RANGE_J = 65_532.610987
+
+_NOBODY = 65_534
+_WIDTH = 24
+
+
+@dataclass(frozen=True, slots=True)
+class SquareWave:
+    """Power that is high in the first half of each period and low in the second.
+
+    Attributes:
+        low_w, high_w: watts.
+        period_s: seconds.
+    """
+
+    low_w: float
+    high_w: float
+    period_s: float = 1.0
+
+    def energy_j(self, time_s: float) -> float:
+        """The exact integral from 0 to a time."""
+        periods, part_s = divmod(time_s, self.period_s)
+        half_s = self.period_s / 2
+        whole_j = periods * half_s * (self.low_w + self.high_w)
+        return whole_j + self.high_w * min(part_s, half_s) + self.low_w * max(0.0, part_s - half_s)
+
+
+@dataclass(slots=True)
+class Zone:
+    """One domain with its counter.
+
+    Attributes:
+        path: its folder.
+        name: ``package-0``, ``dram``, …
+        wave: the power that it counts.
+        start_j: where the counter stands at time 0.
+        range_j: where it starts again.
+    """
+
+    path: Path
+    name: str
+    wave: SquareWave
+    start_j: float
+    range_j: float
+
+    @property
+    def energy_file(self) -> Path:
+        """The counter."""
+        return self.path / "energy_uj"
+
+    def create(self) -> None:
+        """Make the folder and its files."""
+        self.path.mkdir(parents=True)
+        (self.path / "name").write_text(f"{self.name}\n", encoding="ascii")
+        (self.path / "max_energy_range_uj").write_text(f"{self.range_j * 1e6:.0f}\n", encoding="ascii")
+        self.energy_file.touch()
+        self.write(0.0)
+
+    def write(self, time_s: float) -> None:
+        """Set the counter to its place at a time, in one write so that no reader sees half of it."""
+        total_uj = round((self.start_j + self.wave.energy_j(time_s)) * 1e6)
+        text = f"{total_uj % round(self.range_j * 1e6)}\n".ljust(_WIDTH, "\n")
+        fd = os.open(self.energy_file, os.O_WRONLY)
+        try:
+            os.pwrite(fd, text.encode("ascii"), 0)
+        finally:
+            os.close(fd)
+
+    def deny(self) -> None:
+        """Leave the counter to root, as Linux does since 5.10; use with `unprivileged`."""
+        self.energy_file.chmod(0o000)
+
+    def remove(self) -> None:
+        """Take the zone away under open descriptors: they come back empty, the nearest to sysfs's ENODEV."""
+        os.truncate(self.energy_file, 0)
+        self.energy_file.unlink()
+
+
+class PowercapTree:
+    """Packages and their children below ``<folder>/devices/virtual/powercap``, and the class folder with its links.
+
+    Args:
+        folder: an empty folder.
+        sockets: packages.
+        dies: dies of each package; with more than one the names are ``package-0-die-1``.
+        children: of each package, out of ``core``, ``uncore`` and ``dram``.
+        psys: whether the platform has a zone of its own.
+        mmio: whether the first package shows a second time, as ``intel-rapl-mmio``.
+        shape: ``links`` as in sysfs; ``hidden``: the links lead nowhere, as in a container that masks the devices;
+            ``nested``: the class folder holds the control types themselves, and no links to zones.
+        wave: power of a package; its memory draws a quarter of it, each other child half.
+        start_j: where every counter stands at time 0.
+        range_j: where every counter starts again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sockets: int = 1,
+        dies: int = 1,
+        children: tuple[str, ...] = ("core", "dram"),
+        psys: bool = False,
+        mmio: bool = False,
+        shape: Literal["links", "hidden", "nested"] = "links",
+        wave: SquareWave = SquareWave(40.0, 180.0),
+        start_j: float = 1_000.0,
+        range_j: float = INTEL_RANGE_J,
+    ) -> None:
+        self._devices = folder / "devices/virtual/powercap"
+        self.root = self._devices if shape == "nested" else folder / "class/powercap"
+        self.zones: list[Zone] = []
+        self._wave, self._start_j, self._range_j = wave, start_j, range_j
+        names = [f"package-{s}" if dies == 1 else f"package-{s}-die-{d}" for s in range(sockets) for d in range(dies)]
+        for index, name in enumerate(names):
+            self._add_package("intel-rapl", index, name, children)
+        if psys:
+            self._add("intel-rapl", (len(names),), "psys", 2.0)
+        if mmio:
+            self._add_package("intel-rapl-mmio", 0, names[0], children)
+        if shape != "nested":
+            self._link()
+        if shape == "hidden":
+            self._devices.rename(folder / "masked")
+
+    def packages(self) -> list[Zone]:
+        """The packages of the first control type, in order."""
+        return [zone for zone in self.zones if zone.name.startswith("package") and "mmio" not in zone.path.name]
+
+    def memories(self) -> list[Zone]:
+        """Their memories, in order."""
+        return [zone for zone in self.zones if zone.name == "dram" and "mmio" not in zone.path.name]
+
+    def advance(self, time_s: float) -> None:
+        """Set all counters to their place at a time."""
+        for zone in self.zones:
+            zone.write(time_s)
+
+    def _add_package(self, control: str, index: int, name: str, children: tuple[str, ...]) -> None:
+        self._add(control, (index,), name, 1.0)
+        for number, child in enumerate(children):
+            self._add(control, (index, number), child, 0.25 if child == "dram" else 0.5)
+
+    def _add(self, control: str, indices: tuple[int, ...], name: str, part: float) -> None:
+        path = self._devices / control
+        key = control
+        for index in indices:
+            key += f":{index}"
+            path /= key
+        wave = SquareWave(self._wave.low_w * part, self._wave.high_w * part, self._wave.period_s)
+        zone = Zone(path, name, wave, self._start_j, self._range_j)
+        zone.create()
+        self.zones.append(zone)
+
+    def _link(self) -> None:
+        """One flat folder of links, children among them, and the links back that each zone has."""
+        self.root.mkdir(parents=True)
+        for control in sorted({zone.path.name.partition(":")[0] for zone in self.zones}):
+            (self.root / control).symlink_to(os.path.relpath(self._devices / control, self.root))
+        for zone in self.zones:
+            (self.root / zone.path.name).symlink_to(os.path.relpath(zone.path, self.root))
+            (zone.path / "subsystem").symlink_to(os.path.relpath(self.root, zone.path))
+            (zone.path / "device").symlink_to(os.path.relpath(zone.path.parent, zone.path))
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Within it, files that others may not read cannot be read, even in a test that runs as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
