@@ -1,0 +1,169 @@
+"""When a counter refreshes, learnt from its readings alone.
+
+Drivers refresh an energy counter only every 20 to 100 ms, so that a reading tells the joules at the last refresh, not
+at the time of the reading. Taken at face value, this costs a short epoch several per cent. Refreshes are periodic:
+reading quickly a few times shows when the figure changes, and from then on one reading a period, taken well between
+two changes, is worth a point at the exact time of the change before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+_EDGES = 5  # changes seen before a period is believed
+_LEARN_PERIODS = 25  # refreshes of the expected length after which a counter is taken as irregular
+_PROBES = 50  # readings a period while learning: places a change within 2 % of the period
+_DRIFT = 2e-4  # two crystal clocks differ by less than this
+_TRACK_S = 5.0  # the drift is measured again at least this often,
+_TRACK_DOUBT = 0.1  # and before the doubt about a change has grown to this part of a period
+_MIN_POLL_S = 1e-3
+
+
+class Point(NamedTuple):
+    """A figure and the time at which it was true."""
+
+    time_s: float
+    joules: float
+
+
+class _Edge(NamedTuple):
+    time_s: float
+    width_s: float
+
+
+class RefreshClock:
+    """Turns readings of a refreshing counter into points, and says when to read next.
+
+    Args:
+        refresh_s: about the longest time between two refreshes; 0 for a counter that is always current.
+    """
+
+    def __init__(self, refresh_s: float) -> None:
+        self._expected_s = refresh_s
+        self._poll_s = max(_MIN_POLL_S, refresh_s / _PROBES)
+        self._free = refresh_s <= 0
+        self._lag_s = 0.0
+        self._restart(None)
+
+    def observe(self, time_s: float, joules: float) -> Iterable[Point]:
+        """Take a reading; return the points that it makes certain, oldest first."""
+        if self._free:
+            return (Point(time_s - self._lag_s, joules),)
+        if not self._period_s:
+            return self._learn(time_s, joules)
+        return self._follow(time_s, joules)
+
+    def next_read_s(self, now_s: float, min_gap_s: float) -> float | None:
+        """When to read next, at least ``min_gap_s`` from now in steady state; None: any time will do."""
+        if self._free:
+            return None
+        if not self._period_s:
+            return now_s + self._poll_s
+        if self._probing_s is not None:
+            return max(now_s + self._poll_s, self._probing_s - self._guard_s(now_s))
+        stride = max(1.0, math.ceil(min_gap_s / self._period_s))
+        return self._edge_before(now_s) + stride * self._period_s + self._guard_s(now_s)
+
+    def _restart(self, last: tuple[float, float] | None) -> None:
+        self._period_s = 0.0  # 0: not known yet
+        self._anchor_s = self._width_s = 0.0  # the last change that was watched closely, and how closely
+        self._rate_error = 0.0  # relative error of the period
+        self._probing_s: float | None = None
+        self._edges: list[_Edge] = []
+        self._seen = [Point(*last)] if last else []  # the first reading of each figure, until the period is known
+        self._last = last
+        self._began_s = last[0] if last else math.nan
+
+    def _learn(self, time_s: float, joules: float) -> Iterable[Point]:
+        if self._last is None:
+            self._began_s = time_s
+            self._seen.append(Point(time_s, joules))
+        elif joules != self._last[1]:
+            width_s = time_s - self._last[0]
+            self._edges.append(_Edge(time_s - width_s / 2, width_s))
+            self._seen.append(Point(time_s, joules))
+        self._last = (time_s, joules)
+        if len(self._edges) >= _EDGES and self._lock():
+            return self._release()
+        if time_s - self._began_s > _LEARN_PERIODS * self._expected_s:
+            return self._give_up()
+        return ()
+
+    def _lock(self) -> bool:
+        """Fit one period to the last changes; False where they do not agree on one."""
+        edges = self._edges[-_EDGES:]
+        first, last = edges[0], edges[-1]
+        shortest_s = min(after.time_s - before.time_s for before, after in pairwise(edges))
+        count = round((last.time_s - first.time_s) / shortest_s)
+        period_s = (last.time_s - first.time_s) / count
+        width_s = max(edge.width_s for edge in edges)
+        if width_s > period_s / 4:
+            return False
+        for edge in edges:
+            turns = (edge.time_s - first.time_s) / period_s
+            if abs(turns - round(turns)) * period_s > width_s:
+                return False
+        self._settle(period_s, last.time_s, width_s, last.time_s - first.time_s)
+        return True
+
+    def _settle(self, period_s: float, edge_s: float, width_s: float, base_s: float) -> None:
+        self._period_s, self._anchor_s, self._width_s = period_s, edge_s, width_s
+        self._rate_error = width_s / base_s + _DRIFT
+        self._probing_s = None
+
+    def _release(self) -> Iterable[Point]:
+        """Give the figures seen while learning their true times."""
+        seen, self._seen = self._seen, []
+        changes = [Point(edge.time_s, point.joules) for edge, point in zip(self._edges, seen[1:], strict=True)]
+        return [*self._point(*seen[0]), *changes]
+
+    def _give_up(self) -> Iterable[Point]:
+        """No period: a reading is as old as half the mean time between changes."""
+        self._free = True
+        span_s = self._edges[-1].time_s - self._edges[0].time_s if len(self._edges) > 1 else 0.0
+        self._lag_s = span_s / max(1, len(self._edges) - 1) / 2
+        seen, self._seen = self._seen, []
+        return seen
+
+    def _follow(self, time_s: float, joules: float) -> Iterable[Point]:
+        last, self._last = self._last, (time_s, joules)
+        if last is not None and self._probing_s is not None:
+            return self._track(last, self._probing_s, time_s, joules)
+        since_s = time_s - self._anchor_s
+        if since_s > _TRACK_S or since_s * self._rate_error > _TRACK_DOUBT * self._period_s:
+            self._probing_s = self._edge_before(time_s) + self._period_s
+        return self._point(time_s, joules)
+
+    def _track(self, last: tuple[float, float], expected_s: float, time_s: float, joules: float) -> Iterable[Point]:
+        """Watch one change closely and correct phase and period by it."""
+        if joules == last[1]:
+            if time_s > expected_s + 2 * self._guard_s(time_s):
+                self._restart((time_s, joules))
+            return ()
+        width_s = time_s - last[0]
+        edge_s = time_s - width_s / 2
+        if width_s > self._period_s / 4:  # starved of time: try the next one
+            self._probing_s = self._edge_before(time_s) + self._period_s
+            return self._point(time_s, joules)
+        if abs(edge_s - expected_s) > 2 * self._guard_s(time_s):
+            self._restart((time_s, joules))
+            return ()
+        base_s = edge_s - self._anchor_s
+        self._settle(base_s / round(base_s / self._period_s), edge_s, width_s, base_s)
+        return (Point(edge_s, joules),)
+
+    def _point(self, time_s: float, joules: float) -> Iterable[Point]:
+        """The figure's true time, unless the reading was too near a change to tell."""
+        edge_s = self._edge_before(time_s)
+        since_s, doubt_s = time_s - edge_s, self._guard_s(time_s) / 2
+        return (Point(edge_s, joules),) if doubt_s < since_s < self._period_s - doubt_s else ()
+
+    def _edge_before(self, time_s: float) -> float:
+        return self._anchor_s + math.floor((time_s - self._anchor_s) / self._period_s) * self._period_s
+
+    def _guard_s(self, now_s: float) -> float:
+        """How far from a predicted change a reading is safe: the doubt about it, twice."""
+        return 2 * (self._width_s + self._rate_error * abs(now_s - self._anchor_s)) + _MIN_POLL_S

@@ -1,0 +1,220 @@
+"""One background thread per process that reads every meter, for all runs that share it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.power.device import Device, Meter
+from trainwatt.track import Track
+
+_log = logging.getLogger("trainwatt")
+
+_MAX_CPU_SHARE = 0.001  # a meter is read no more often than costs this part of a core
+_MIN_WAKE_GAP_S = 0.005
+_STOP_TIMEOUT_S = 2.0
+
+
+def _nothing() -> None:
+    """A lease that nobody listens to."""
+
+
+class Lease:
+    """A run's claim on some devices: their energy between any two times since the lease began."""
+
+    def __init__(self, sampler: Sampler, tracks: list[Track], interval_s: float) -> None:
+        self._sampler = sampler
+        self._tracks = tracks
+        self.interval_s = interval_s
+        self.on_tick: Callable[[], object] = _nothing  # called in the sampler's thread after each round
+        self.floor_s = sampler.clock.monotonic()  # nothing before this time will be asked for
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices as they are read now: a source that failed may have been replaced by a lesser one."""
+        return tuple(track.device for track in self._tracks)
+
+    @property
+    def gaps_s(self) -> dict[str, float]:
+        """Seconds for which a device could not be read, by device id; devices without a gap are absent."""
+        return {track.device.id: track.gap_s for track in self._tracks if track.gap_s > 0}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What went wrong with a device, by device id."""
+        return {track.device.id: track.trouble for track in self._tracks if track.trouble}
+
+    @property
+    def sampler_cpu_s(self) -> float:
+        """CPU time that the sampler's thread has taken so far, for all runs."""
+        return self._sampler.cpu_s
+
+    def joules_at(self, time_s: float) -> dict[str, float]:
+        """Cumulative joules by device id, from an origin of the device's own."""
+        with self._sampler.lock:
+            return {track.device.id: track.series.at(time_s) for track in self._tracks}
+
+    def settled_s(self) -> float:
+        """Time up to which figures will not change any more."""
+        now_s = self._sampler.clock.monotonic()
+        with self._sampler.lock:
+            return min((track.settled_s(now_s) for track in self._tracks), default=now_s)
+
+    def wake(self) -> None:
+        """Ask for a reading now, from the sampler's thread: a phase has just begun or ended."""
+        self._sampler.wake()
+
+    def settle(self, time_s: float, timeout_s: float) -> None:
+        """Wait until the figures at a time are settled, or give up after ``timeout_s``."""
+        self._sampler.settle(self, time_s, timeout_s)
+
+    def close(self) -> None:
+        """Give the devices back; the sampler stops with its last lease."""
+        self._sampler.release(self)
+
+    def uses(self, track: Track) -> bool:
+        """Whether this lease reads a track."""
+        return track in self._tracks
+
+
+class Sampler:
+    """Reads meters in a thread of its own and keeps their joules over time.
+
+    A training thread never reads a meter: it asks for the energy between two of its timestamps.
+
+    Args:
+        clock: where the time comes from.
+        threaded: False leaves the ticking to the caller, who moves the clock: for tests in virtual time.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, *, threaded: bool = True) -> None:
+        self.clock = clock
+        self.lock = threading.RLock()
+        self._threaded = threaded
+        self._tracks: dict[Device, Track] = {}
+        self._leases: list[Lease] = []
+        self._wake = threading.Event()
+        self._ticked = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._past_cpu_s = self._thread_cpu_s = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether any run is being measured."""
+        return bool(self._leases)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that the sampler's threads have taken."""
+        return self._past_cpu_s + self._thread_cpu_s
+
+    def lease(self, meters: Iterable[Meter], *, interval_s: float = 1.0) -> Lease:
+        """Begin to read some meters, at least every ``interval_s``."""
+        with self.lock:
+            tracks = [self._tracks.setdefault(meter.device, Track(meter)) for meter in meters]
+            lease = Lease(self, tracks, interval_s)
+            self._leases.append(lease)
+            if self._threaded and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="trainwatt-sampler", daemon=True)
+                self._thread.start()
+        self.wake()
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """End a lease; with the last one the thread ends."""
+        with self.lock:
+            if lease not in self._leases:
+                return
+            self._leases.remove(lease)
+            self._tracks = {key: track for key, track in self._tracks.items() if self._needed(track)}
+            thread, idle = self._thread, not self._leases
+            if idle:
+                self._thread = None
+        if idle and thread is not None and thread is not threading.current_thread():
+            self._wake.set()
+            thread.join(_STOP_TIMEOUT_S)  # a driver may hang: the training must not
+
+    def wake(self) -> None:
+        """Read as soon as possible."""
+        if self._threaded:
+            self._wake.set()
+
+    def settle(self, lease: Lease, time_s: float, timeout_s: float) -> None:
+        """See :meth:`Lease.settle`."""
+        if not self._threaded:
+            return
+        deadline_s = time.monotonic() + timeout_s
+        with self._ticked:
+            while lease.settled_s() < time_s and (left_s := deadline_s - time.monotonic()) > 0:
+                self._wake.set()
+                self._ticked.wait(min(left_s, 0.02))
+
+    def tick(self, *, woken: bool = False) -> float:
+        """Read what is due; return the time at which the next reading is.
+
+        Args:
+            woken: a phase has begun or ended: read every meter whose figure is current, due or not.
+        """
+        for track in list(self._tracks.values()):
+            now_s = self.clock.monotonic()
+            if now_s >= track.due_s or (woken and track.current and now_s - track.read_s > _MIN_WAKE_GAP_S):
+                self._read(track)
+        for lease in list(self._leases):
+            lease.on_tick()
+        with self.lock:
+            for track in self._tracks.values():
+                track.series.prune(min((each.floor_s for each in self._leases if each.uses(track)), default=math.inf))
+            return min((track.due_s for track in self._tracks.values()), default=math.inf)
+
+    def _read(self, track: Track) -> None:
+        began_cpu_s = time.thread_time()
+        track.read(self.clock, self.lock)
+        cost_s = time.thread_time() - began_cpu_s
+        interval_s = min((each.interval_s for each in self._leases if each.uses(track)), default=1.0)
+        track.schedule(interval_s, cost_s / _MAX_CPU_SHARE)
+
+    def _needed(self, track: Track) -> bool:
+        return any(lease.uses(track) for lease in self._leases)
+
+    def _run(self) -> None:
+        while self._thread is threading.current_thread():
+            woken = self._wake.is_set()
+            self._wake.clear()
+            try:
+                next_s = self.tick(woken=woken)
+            except Exception:  # noqa: BLE001  # a thread that dies would lose the rest of the run
+                _log.exception("trainwatt: the sampler stumbled and goes on")
+                next_s = self.clock.monotonic() + 1.0
+            self._thread_cpu_s = time.thread_time()
+            with self._ticked:
+                self._ticked.notify_all()
+            self._wake.wait(max(0.0, min(next_s - self.clock.monotonic(), 60.0)))
+        self._past_cpu_s += self._thread_cpu_s
+        self._thread_cpu_s = 0.0
+
+
+_shared: Sampler | None = None
+_shared_lock = threading.Lock()
+
+
+def shared_sampler() -> Sampler:
+    """The sampler of this process: all runs share its thread."""
+    global _shared  # noqa: PLW0603  # one per process is its purpose
+    with _shared_lock:
+        _shared = _shared or Sampler()
+        return _shared
+
+
+def _forget_after_fork() -> None:
+    """A forked child has no sampler thread, and must not touch a lock that the parent may have held."""
+    global _shared, _shared_lock
+    _shared, _shared_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,97 @@
+"""One device as it is read over time: its series, its next reading, its troubles."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import AbstractContextManager
+
+from trainwatt.clock import Clock
+from trainwatt.errors import SourceError, SourceLostError
+from trainwatt.power.device import Meter, Replaceable
+from trainwatt.reader import reader_for
+from trainwatt.refresh import Point
+from trainwatt.series import Series
+
+_log = logging.getLogger("trainwatt")
+
+_GIVE_UP_S = 30.0  # a source that fails for as long is dropped
+_STALE_S = 3.0  # a figure that has not come by then is taken as it is known
+
+
+class Track:
+    """A device and its series, whatever happens to its meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.device = meter.device
+        self.series = Series()
+        self.due_s = self.read_s = -math.inf
+        self.gap_s = 0.0
+        self.trouble = ""
+        self._meter = meter
+        self._reader = reader_for(meter)
+        self._failing_since_s: float | None = None
+
+    @property
+    def current(self) -> bool:
+        """Whether a reading at a phase's edge is worth taking."""
+        return self._reader.current and self.due_s < math.inf
+
+    def settled_s(self, now_s: float) -> float:
+        """Time up to which no figure will change; what is overdue is not waited for."""
+        overdue_s = max(_STALE_S, 2 * (self.due_s - self.read_s)) if self.due_s < math.inf else _STALE_S
+        return max(self.series.settled_s(self._reader.lookahead), now_s - overdue_s)
+
+    def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
+        """Take a reading into the series; a failure is noted, never raised."""
+        try:
+            points = self._reader.read(clock)
+        except SourceLostError as error:
+            self._replace(error, clock.monotonic(), lock)
+        except SourceError as error:
+            self._fail(error, clock.monotonic(), lock)
+        else:
+            with lock:
+                for point in points:
+                    self.series.add(point.time_s, point.joules)
+            self._recover(clock.monotonic())
+        self.read_s = clock.monotonic()
+        if complaint := self._reader.complaint():
+            self._say(complaint)
+
+    def schedule(self, interval_s: float, min_gap_s: float) -> None:
+        """Set the next reading."""
+        if self.due_s < math.inf:
+            self.due_s = self._reader.next_s(self.read_s, interval_s, min_gap_s)
+
+    def _fail(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        failing_s = now_s - self._failing_since_s
+        if failing_s > _GIVE_UP_S:
+            self._replace(error, now_s, lock)
+        elif failing_s > _STALE_S and not self.trouble:
+            self._say(f"cannot be read, trying again: {error}")
+
+    def _recover(self, now_s: float) -> None:
+        if self._failing_since_s is not None:
+            self.gap_s += now_s - self._failing_since_s
+            self._failing_since_s = None
+
+    def _replace(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
+        """Go on with a lesser source of the same device, or without it."""
+        meter = self._meter.fallback() if isinstance(self._meter, Replaceable) else None
+        last_s = self.series.last_s
+        with lock:
+            if meter is None:
+                self.series.close(last_s or now_s)
+                self.due_s = math.inf
+            else:
+                missed_j = error.missed_j if isinstance(error, SourceLostError) else 0.0
+                origin = Point(last_s or now_s, self.series.total_j + missed_j)
+                self._meter, self._reader, self.device = meter, reader_for(meter, origin), meter.device
+        self._say(f"{error}; " + (f"going on with {meter.device.source}" if meter else "its energy counts up to here"))
+
+    def _say(self, trouble: str) -> None:
+        self.trouble = trouble
+        _log.warning("trainwatt: %s: %s", self.device.name, trouble)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from standins.meters import StandInCounter
+from standins.virtual import VirtualClock
+from trainwatt.refresh import Point, RefreshClock
+
+
+def watch(counter: StandInCounter, clock: VirtualClock, seconds: float, *, late_s: float = 0.0) -> list[Point]:
+    """Read a counter for a while, when its refresh clock asks for it."""
+    refresh, points, end_s = RefreshClock(counter.refresh_s), [], clock.now_s + seconds
+    while clock.now_s < end_s:
+        points += refresh.observe(clock.now_s, counter.joules())
+        clock.now_s = (refresh.next_read_s(clock.now_s, 0.0) or clock.now_s + 0.1) + late_s
+    return points
+
+
+def ramp_j(time_s: float) -> float:
+    return 100 * time_s + 5 * time_s**2
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([0.02, 0.05, 0.1]), st.floats(0, 0.1), st.floats(-1e-4, 1e-4))
+def test_points_are_true_at_their_times(period_s: float, phase_s: float, drift: float) -> None:
+    """Also where the board's crystal runs fast or slow against ours."""
+    clock = VirtualClock(start_s=50.0)
+    counter = StandInCounter(clock, ramp_j, refresh_s=period_s * (1 + drift), phase_s=phase_s)
+    points = watch(counter, clock, 30.0, late_s=1e-4)
+    assert len(points) > 0.8 * 30 / period_s
+    watts = 100 + 10 * 80
+    for point in points:
+        assert point.joules == pytest.approx(ramp_j(point.time_s), abs=0.005 * watts)
+
+
+def test_a_counter_costs_about_one_reading_a_refresh() -> None:
+    clock = VirtualClock()
+    counter = StandInCounter(clock, ramp_j, refresh_s=0.1, phase_s=0.03)
+    watch(counter, clock, 60.0)
+    assert counter.reads < 1.6 * 600
+
+
+def test_a_slow_driver_is_read_less_often_and_still_at_its_refreshes() -> None:
+    clock = VirtualClock()
+    counter = StandInCounter(clock, ramp_j, refresh_s=0.1, phase_s=0.03)
+    refresh = RefreshClock(0.1)
+    points: list[Point] = []
+    while clock.now_s < 1060.0:
+        points += refresh.observe(clock.now_s, counter.joules())
+        clock.now_s = refresh.next_read_s(clock.now_s, 1.0) or 0.0
+    assert counter.reads < 500
+    for point in points:
+        assert point.joules == pytest.approx(ramp_j(point.time_s), rel=1e-4)
+
+
+def test_a_counter_without_a_rhythm_is_taken_half_a_refresh_late() -> None:
+    clock = VirtualClock()
+    uneven = [0.0, 0.04, -0.03, 0.01, -0.045, 0.03, 0.02]
+    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1, jitter_s=lambda n: uneven[n * n % 7])
+    points = watch(counter, clock, 20.0)
+    errors = [point.joules - 200 * point.time_s for point in points[-50:]]
+    assert max(map(abs, errors)) < 200 * 0.15
+    assert abs(sum(errors) / len(errors)) < 200 * 0.03
+
+
+def test_a_counter_that_is_always_current_needs_no_learning() -> None:
+    clock = VirtualClock()
+    counter = StandInCounter(clock, ramp_j)
+    points = watch(counter, clock, 1.0)
+    assert [point.joules for point in points] == [ramp_j(point.time_s) for point in points]
+
+
+def test_a_rhythm_that_changes_is_learnt_again() -> None:
+    """A driver that is reloaded, or a machine that slept."""
+    clock = VirtualClock()
+    counter = StandInCounter(clock, lambda t: 300 * t, refresh_s=0.1, phase_s=0.02)
+    refresh, points = RefreshClock(0.1), []
+    while clock.now_s < 1040.0:
+        if clock.now_s > 1020.0:
+            counter.phase_s = 0.075
+        points += refresh.observe(clock.now_s, counter.joules())
+        clock.now_s = refresh.next_read_s(clock.now_s, 0.0) or 0.0
+    for point in points[-50:]:
+        assert point.joules == pytest.approx(300 * point.time_s, abs=300 * 0.003)
