@@ -1,0 +1,32 @@
+"""Checks of arguments that modules share."""
+
+from __future__ import annotations
+
+import math
+
+from trainwatt.errors import ArgumentError
+
+
+def positive(argument: str, value: float, expected: str) -> float:
+    """A number above 0 and finite.
+
+    Raises:
+        ArgumentError: anything else.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ArgumentError(argument, value, expected)
+    return float(value)
+
+
+def calibration(idle_w: float | None, full_w: float | None) -> None:
+    """The watts with which a user calibrates the estimate of a processor.
+
+    Raises:
+        ArgumentError: not positive, or more at rest than at full load.
+    """
+    for name, watts in (("idle_w", idle_w), ("full_w", full_w)):
+        if watts is not None:
+            positive(name, watts, "a positive number of watts")
+    if idle_w is not None and full_w is not None and idle_w > full_w:
+        raise ArgumentError("idle_w", idle_w, f"at most full_w={full_w}")
