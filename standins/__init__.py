@@ -1,0 +1,1 @@
+"""Devices, clocks and machines whose truth is known: for tests and benchmarks."""

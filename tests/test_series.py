@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def test_energy_at_a_known_time_is_exact(cells: list[tuple[float, float]]) -> No
 def test_energy_never_falls(cells: list[tuple[float, float]], times: list[float]) -> None:
     series = series_of(cells)
     joules = [series.at(time_s) for time_s in times]
-    assert all(after >= before - 1e-6 for before, after in zip(joules, joules[1:], strict=False))
+    assert all(after >= before - 1e-6 for before, after in pairwise(joules))
 
 
 @given(POINTS, TIMES)

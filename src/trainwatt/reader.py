@@ -17,7 +17,7 @@ _FROZEN_W = 2.0
 _CHECK_S = 10.0  # a counter is compared with its power sensor over this time, once
 _CHECK_READS = 40
 _CHECK_FACTOR = 2.0
-_CURRENT_S = 0.005  # a figure renewed as often as this is taken as always current
+_CURRENT_S = 0.015  # a figure renewed as often as this is as good as current; the kernel counts CPU time in 10 ms
 _MAX_PLAUSIBLE_W = 20_000.0  # a fall that would take more power than this to be a wrap-around is a reset
 _JITTER = 0.3  # evenly spaced readings beat with a periodic load: 67 % off at worst, 15 % with this
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
 from standins.virtual import VirtualClock
-
 from trainwatt.errors import ArgumentError, SourceError
 from trainwatt.power import cpu, cpu_time, processor
 from trainwatt.power.cpu import CpuEstimate

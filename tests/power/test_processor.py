@@ -2,8 +2,8 @@ import csv
 from pathlib import Path
 
 import pytest
-from standins.linux_host import GENOA_VM, LinuxHost
 
+from standins.linux_host import GENOA_VM, LinuxHost
 from trainwatt.power import machine, processor
 
 DATA = Path(processor.__file__).with_name("data")

@@ -4,9 +4,9 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from standins.linux_host import GENOA_VM, LinuxHost
 from standins.virtual import VirtualClock
-
 from trainwatt.power import ram
 from trainwatt.power.device import Counter
 from trainwatt.power.ram import RamEstimate

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
 from standins.powercap import AMD_RANGE_J, INTEL_RANGE_J, PowercapTree, SquareWave, unprivileged
-
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power import rapl
 from trainwatt.power.device import Counter, Found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from trainwatt import check
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import ArgumentError, SourceError
 from trainwatt.power import cgroup, cpu_time, machine, processor
@@ -101,12 +102,8 @@ def calibrated(line: PowerLine, idle_w: float | None, full_w: float | None) -> P
     Raises:
         ArgumentError: not positive, or more at rest than at full load.
     """
-    for name, watts in (("idle_w", idle_w), ("full_w", full_w)):
-        if watts is not None and not (math.isfinite(watts) and watts > 0):
-            raise ArgumentError(name, watts, "a positive number of watts")
+    check.calibration(idle_w, full_w)
     if idle_w is not None and full_w is not None:
-        if idle_w > full_w:
-            raise ArgumentError("idle_w", idle_w, f"at most full_w={full_w}")
         return PowerLine(idle_w, full_w, *_CALIBRATED_RANGE, "idle and full-load watts given by the user")
     if full_w is not None:
         note = "full-load watts given by the user"

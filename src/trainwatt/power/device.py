@@ -59,7 +59,9 @@ class Counter(Protocol):
     """A device that counts its own joules: no aliasing, and a step needs no read."""
 
     @property
-    def device(self) -> Device: ...
+    def device(self) -> Device:
+        """What it reads."""
+        ...
 
     @property
     def wraps_at_j(self) -> float | None:
@@ -95,7 +97,9 @@ class Gauge(Protocol):
     """A device that tells its power: a sensor without a counter."""
 
     @property
-    def device(self) -> Device: ...
+    def device(self) -> Device:
+        """What it reads."""
+        ...
 
     @property
     def max_gap_s(self) -> float:

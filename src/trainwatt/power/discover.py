@@ -1,11 +1,13 @@
-"""What can be measured on this machine, by the best source for each kind of device."""
+"""What can be measured on this machine, by the best source for each kind of device.
+
+The sources are imported when they are asked for: a program that only imports a plugin pays nothing for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
-from trainwatt.power import cpu, nvml, ram, rapl
 from trainwatt.power.device import KINDS, Found, Kind, Scope
 
 
@@ -27,11 +29,14 @@ def discover(
         kinds: the kinds of device that are wanted.
         scope: the whole machine, or our process's share of the CPU.
         gpu_uuids: the GPUs that a framework uses; None: all that ``CUDA_VISIBLE_DEVICES`` leaves.
-        idle_w, full_w: the processor's watts at rest and at full load, where the user knows them.
+        idle_w: the processor's watts at rest, where the user knows them.
+        full_w: its watts at full load, likewise.
         clock: where the time comes from.
     """
     found = Found()
     if "gpu" in kinds:
+        from trainwatt.power import nvml  # noqa: PLC0415  # see above
+
         found += nvml.find(clock=clock, uuids=gpu_uuids)
     if "cpu" in kinds or "ram" in kinds:
         found += _host(kinds, scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
@@ -39,6 +44,8 @@ def discover(
 
 
 def _host(kinds: Sequence[Kind], *, scope: Scope, idle_w: float | None, full_w: float | None, clock: Clock) -> Found:
+    from trainwatt.power import cpu, ram, rapl  # noqa: PLC0415  # see above
+
     counted = rapl.find()
     if scope == "process":
         counted = Found(missing=counted.missing)

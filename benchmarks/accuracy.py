@@ -1,0 +1,201 @@
+"""How far from the truth trackers are, on GPUs whose true energy is known.
+
+The GPUs are a C library that nvidia-ml-py loads in the place of the driver's (see ``standins/nvml``), in real time.
+First table: a board whose energy counter is renewed every 100 ms, epochs of 3.37 s, each tracker in a process of its
+own, all at the same time. Second table: boards without a counter, trainwatt alone, the whole run.
+
+usage: accuracy.py [--epochs N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the stand-ins are not installed
+
+from standins.nvml import Board, Constant, Machine, Square, build, bursts, environment, h100, p100, rtx4090
+
+EPOCH_S = 3.37  # no multiple of the refresh
+LEAD_S = 1.5  # as the setup of a training is
+WAVES = {
+    "constant 250 W": Constant(250.0),
+    "square 60/300 W, 1 s": Square(60.0, 300.0, 1.0, phase_s=0.013),
+    "square 60/300 W, 5 s": Square(60.0, 300.0, 5.0, phase_s=0.013),
+}
+REAL = {"latency_us": 200.0, "counter_phase_s": 0.037}
+
+Epoch = tuple[float, float, float]  # begin, end on the monotonic clock; joules
+
+
+def loop(epochs: int, begin: Callable[[], object], end: Callable[[], float]) -> list[Epoch]:
+    """Epochs that do nothing but last; what they drew according to a tracker."""
+    figures = []
+    time.sleep(LEAD_S)
+    for _ in range(epochs):
+        begin()
+        begin_s = time.perf_counter()
+        time.sleep(EPOCH_S)
+        end_s = time.perf_counter()
+        figures.append((begin_s, end_s, end()))
+    return figures
+
+
+def run_trainwatt(epochs: int) -> list[Epoch]:
+    """As a plugin drives it; epochs from the run folder, which holds the settled figures."""
+    from trainwatt.record import read_events
+    from trainwatt.session import Session
+    from trainwatt.settings import Settings
+
+    session = Session(Settings.check(devices="gpu", output_dir=tempfile.mkdtemp(), zone="FR"))
+
+    def end() -> float:
+        session.end("train")
+        session.end_epoch()
+        return 0.0
+
+    figures = loop(epochs, lambda: session.begin("train"), end)
+    session.finish()
+    assert session.folder is not None
+    spans = [event for event in read_events(session.folder) if event.get("phase") == "train"]
+    joules = [sum(event["joules"].values()) for event in spans]
+    return [(begin_s, end_s, joules[epoch]) for epoch, (begin_s, end_s, _) in enumerate(figures)]
+
+
+def run_zeus(epochs: int) -> list[Epoch]:
+    """A window for each epoch."""
+    from zeus.monitor import ZeusMonitor
+
+    monitor = ZeusMonitor(gpu_indices=[0])
+    return loop(
+        epochs,
+        lambda: monitor.begin_window("epoch", sync_execution=False),
+        lambda: float(sum(monitor.end_window("epoch", sync_execution=False).gpu_energy.values())),
+    )
+
+
+def run_codecarbon(epochs: int) -> list[Epoch]:
+    """A task for each epoch."""
+    from codecarbon import OfflineEmissionsTracker
+
+    tracker = OfflineEmissionsTracker(country_iso_code="FRA", log_level="critical", save_to_file=False)
+    tracker.start()
+    number = iter(range(epochs))
+    figures = loop(
+        epochs,
+        lambda: tracker.start_task(f"epoch {next(number)}"),
+        lambda: float(tracker.stop_task().gpu_energy) * 3.6e6,
+    )
+    tracker.stop()
+    return figures
+
+
+def run_carbontracker(epochs: int) -> list[Epoch]:
+    """Its two calls an epoch; its figures without its PUE."""
+    from carbontracker import constants
+    from carbontracker.tracker import CarbonTracker
+
+    tracker = CarbonTracker(epochs=epochs, monitor_epochs=-1, epochs_before_pred=0, components="gpu", verbose=0)
+
+    def end() -> float:
+        tracker.epoch_end()
+        return 0.0
+
+    figures = loop(epochs, tracker.epoch_start, end)
+    joules = tracker.tracker.total_energy_per_epoch() / constants.PUE_2023 * 3.6e6
+    return [(begin_s, end_s, float(joules[epoch])) for epoch, (begin_s, end_s, _) in enumerate(figures)]
+
+
+TRACKERS = {
+    "trainwatt": run_trainwatt,
+    "Zeus": run_zeus,
+    "CodeCarbon": run_codecarbon,
+    "Carbontracker": run_carbontracker,
+}
+
+
+def measure(board: Board, trackers: list[str], epochs: int, library: Path) -> Iterator[tuple[str, float, float]]:
+    """Run trackers at once on a board; yield for each the worst epoch's error and the total's, relative."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        machine = Machine((board,), origin_s=time.perf_counter())
+        variables = {**os.environ, **environment(machine, library, folder)}
+        processes = {
+            tracker: subprocess.Popen(
+                [sys.executable, __file__, "--tracker", tracker, "--epochs", str(epochs)],
+                env=variables,
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            for tracker in trackers
+        }
+        for tracker, process in processes.items():
+            printed, _ = process.communicate()
+            figures: list[Epoch] = json.loads(printed.splitlines()[-1])
+            truth = [machine.truth_j(begin_s, end_s) for begin_s, end_s, _ in figures]
+            errors = [joules / true_j - 1 for (_, _, joules), true_j in zip(figures, truth, strict=True)]
+            total = sum(joules for _, _, joules in figures) / sum(truth) - 1
+            yield tracker, max(errors, key=abs), total
+
+
+def percent(value: float) -> str:
+    """With sign and two decimals."""
+    return f"{100 * value:+.2f}"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--tracker", choices=TRACKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.tracker:
+        logging.disable(logging.CRITICAL)
+        print(json.dumps(TRACKERS[options.tracker](options.epochs)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        library = build(Path(folder))
+        with_counter(library, options.epochs)
+        without_counter(library, options.epochs)
+
+
+def with_counter(library: Path, epochs: int) -> None:
+    """The first table."""
+    print(f"Energy counter renewed every 100 ms, {epochs} epochs of {EPOCH_S} s: error in %\n")
+    print(f"| wave | tracker | worst epoch | total |\n|{'---|' * 4}")
+    for name, wave in WAVES.items():
+        for tracker, worst, total in measure(h100(wave, **REAL), list(TRACKERS), epochs, library):
+            print(f"| {name} | {tracker} | {percent(worst)} | {percent(total)} |", flush=True)
+
+
+def without_counter(library: Path, epochs: int) -> None:
+    """The second table."""
+    none: dict[str, Any] = {"counter_refresh_s": 0.0, "latency_us": 200.0}
+    boards = {
+        "sample buffer (P100)": (p100, none),
+        "sample buffer, trailing mean of 1 s": (rtx4090, none),
+        "polling only": (p100, none | {"samples": 0}),
+        "polling only, trailing mean of 1 s": (rtx4090, none | {"samples": 0}),
+    }
+    print(f"\nNo energy counter, trainwatt, {epochs * EPOCH_S:.0f} s: error of the total in %\n")
+    print(f"| board | {' | '.join([*WAVES, 'bursts'])} |\n|{'---|' * (len(WAVES) + 2)}")
+    for name, (make, facts) in boards.items():
+        cells = []
+        for wave in (*WAVES.values(), bursts(60.0, 300.0)):
+            ((_, _, total),) = measure(make(wave, **facts), ["trainwatt"], epochs, library)
+            cells.append(percent(total))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

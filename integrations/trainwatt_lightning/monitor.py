@@ -1,0 +1,237 @@
+"""The Lightning callback: hooks in, log values out."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from trainwatt.power.device import KINDS
+from trainwatt.report import Report
+from trainwatt.run import Run, status_of
+from trainwatt.session import Status
+from trainwatt.settings import Settings
+from trainwatt.units import WH_PER_KWH
+from trainwatt_lightning.framework import Callback, LightningModule, Trainer
+
+
+class FootprintMonitor(Callback):
+    """Measures the energy of a training and logs it, with its footprint, to the Trainer's own loggers.
+
+    Each call of ``fit``, ``validate``, ``test`` or ``predict`` is a run. Values are logged at the end of every
+    epoch and evaluation, where they also become ``trainer.callback_metrics``, and every ``log_every_n_steps``.
+
+    Args:
+        zone: where the run happens: a country (``"FR"``) or a subdivision (``"US-CA"``). None: see ``cloud``, then what
+            the environment tells, then the world's average.
+        cloud: a cloud region, such as ``"gcp/europe-west9"``.
+        pue: power usage effectiveness of the data centre, at least 1.
+        wue: water that the data centre uses, in litres per kWh.
+        tariff: price of electricity per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh.
+        devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
+        scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
+        interval: at most this many seconds between samples.
+        idle_w: watts of the processor at rest, where it can only be estimated.
+        full_w: watts of the processor at full load, where it can only be estimated.
+        prog_bar: whether the progress bar shows the energy so far, in Wh.
+        verbose: whether to print a summary at the end of a run.
+        output_dir: where run folders are made; None: no run folder.
+        run_name: the run folder's name; None: the start time.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        zone: str | None = None,
+        cloud: str | None = None,
+        pue: float | None = None,
+        wue: float | None = None,
+        tariff: float | None = None,
+        carbon_intensity: float | None = None,
+        devices: Sequence[str] = KINDS,
+        scope: str = "machine",
+        interval: float = 1.0,
+        idle_w: float | None = None,
+        full_w: float | None = None,
+        prog_bar: bool = True,
+        verbose: bool = True,
+        output_dir: str | os.PathLike[str] | None = "footprint",
+        run_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        settings = Settings.check(
+            zone=zone,
+            cloud=cloud,
+            pue=pue,
+            wue=wue,
+            tariff=tariff,
+            carbon_intensity=carbon_intensity,
+            devices=devices,
+            scope=scope,
+            interval=interval,
+            idle_w=idle_w,
+            full_w=full_w,
+            verbose=verbose,
+            output_dir=output_dir,
+            run_name=run_name,
+        )
+        self._prog_bar = prog_bar
+        self._run = Run(settings)
+        self._batches = 0
+        self._in_epoch = False
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of the last run that has ended; empty before."""
+        return self._run.summary
+
+    # the run
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """A run begins."""
+        if not trainer.is_global_zero:
+            return
+        self._run.start("" if stage == "fit" else stage, gpu_uuids=_gpu_uuids(trainer))
+        self._run.begin("setup")
+        self._batches, self._in_epoch = 0, False
+        trainer.save_checkpoint = _timed(trainer.save_checkpoint, self._run)  # type: ignore[method-assign]
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """A run has ended."""
+        self._finish(trainer, "finished")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """A run was cut short."""
+        self._finish(trainer, status_of(exception))
+
+    # its phases
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The trial evaluation before training begins."""
+        self._run.begin("sanity_check")
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The trial evaluation ends."""
+        self._run.end("sanity_check")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All is set up."""
+        self._run.end("setup")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An epoch begins."""
+        self._run.begin("train", epoch=trainer.current_epoch)
+        self._in_epoch = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A run that was resumed within an epoch begins here: it gets no ``on_train_epoch_start``."""
+        if not self._in_epoch:
+            self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step; its energy is logged as often as the Trainer logs."""
+        self._run.step()
+        self._batches += 1
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connectors
+        if every and self._batches % every == 0:
+            report = self._run.step_report() if trainer.loggers else None
+            if report is not None:
+                _log(trainer, report.step_metrics(), step=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An epoch has ended, its evaluation included."""
+        self._run.end("train")
+        self._in_epoch = False
+        report = self._run.end_epoch()
+        self._publish(trainer, report)
+        if report is not None:
+            # the step under which Lightning logs the metrics of the epoch
+            _log(trainer, report.metrics(), step=max(0, trainer.global_step - 1))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An evaluation begins, in an epoch or by itself."""
+        if not trainer.sanity_checking:
+            self._run.end("setup")
+            self._run.begin("validate")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The energy up to an evaluation is known with its metrics, so that a checkpoint can be chosen by both."""
+        if not trainer.sanity_checking:
+            self._publish(trainer, self._run.report())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An evaluation ends."""
+        if not trainer.sanity_checking:
+            self._run.end("validate")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A test begins."""
+        self._run.end("setup")
+        self._run.begin("test")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A test ends."""
+        self._run.end("test")
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A prediction begins."""
+        self._run.end("setup")
+        self._run.begin("predict")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A prediction ends."""
+        self._run.end("predict")
+
+    # what the hooks share
+
+    def _publish(self, trainer: Trainer, report: Report | None) -> None:
+        """Let other callbacks and the progress bar have the values.
+
+        As Lightning's LearningRateMonitor does it: through the module each value would take a third of a millisecond.
+        """
+        if report is None:
+            return
+        metrics = report.metrics()
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+        if self._prog_bar:
+            trainer.progress_bar_metrics["Wh"] = metrics["energy/total_kwh"] * WH_PER_KWH
+
+    def _finish(self, trainer: Trainer, status: Status) -> None:
+        trainer.__dict__.pop("save_checkpoint", None)
+        report = self._run.stop(status)
+        if report is not None and trainer.state.fn != "fit":
+            _log(trainer, report.metrics(), step=trainer.global_step)
+
+
+def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, step=step)
+
+
+def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None]:
+    """No hook tells when a checkpoint has been written, so the Trainer's own method is timed for the run."""
+
+    @functools.wraps(save_checkpoint)
+    def timed(*args: Any, **kwargs: Any) -> None:
+        with run.phase("checkpoint"):
+            save_checkpoint(*args, **kwargs)
+
+    return timed
+
+
+def _gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
+    """The GPU that this process computes on; None where it may be any, or where it speaks for several processes."""
+    device = trainer.strategy.root_device
+    if device.type != "cuda" or trainer.world_size > 1:
+        return None
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # torch 2.4 and later
+    return None if uuid is None else (str(uuid),)

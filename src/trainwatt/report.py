@@ -1,0 +1,175 @@
+"""One frozen snapshot of a run: what loggers, files and people get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+from trainwatt.footprint import Footprint, Quantity, footprint
+from trainwatt.power.device import Device, Missing
+from trainwatt.site import Site
+from trainwatt.timeline import Phase, Span, total_of
+from trainwatt.units import J_PER_KWH, kwh_from_j
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a run at one moment.
+
+    Attributes:
+        run: its name.
+        status: ``running``, ``finished``, ``failed`` or ``interrupted``.
+        began_s, now_s: seconds since the epoch, UTC.
+        phases: the whole run by phase.
+        epoch: the last closed epoch by phase; empty before the first.
+        epochs: number of closed epochs.
+        recent: the training since the last report that asked for it.
+        devices: what was read, as it is read now.
+        site: where the run happens.
+        missing: what cannot be read here, and why.
+        gaps_s: seconds without a figure, by device id.
+        notes: what went wrong with a device, by device id.
+        sampler_cpu_s: CPU time that measuring took in the background.
+    """
+
+    run: str
+    status: str
+    began_s: float
+    now_s: float
+    phases: Mapping[Phase, Span]
+    epoch: Mapping[Phase, Span]
+    epochs: int
+    devices: tuple[Device, ...]
+    site: Site
+    recent: Span = field(default_factory=Span)
+    missing: tuple[Missing, ...] = ()
+    gaps_s: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    sampler_cpu_s: float = 0.0
+
+    @cached_property
+    def total(self) -> Span:
+        """The whole run: the sum of its phases."""
+        return total_of(self.phases)
+
+    @cached_property
+    def energy_kwh(self) -> Quantity:
+        """Energy of the whole run with its range, in kWh."""
+        return energy_range(self.total.joules, self.devices)
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What the energy means at the site."""
+        return footprint(self.energy_kwh, self.site)
+
+    @property
+    def measured_share(self) -> float | None:
+        """The part of the energy that was measured rather than estimated, 0 to 1; None before any energy."""
+        total_j = self.total.total_j
+        if total_j <= 0:
+            return None
+        measured = {device.id for device in self.devices if device.method == "measured"}
+        return sum(joules for device, joules in self.total.joules.items() if device in measured) / total_j
+
+    def metrics(self) -> dict[str, float]:
+        """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
+        metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
+        metrics["energy/measured_share"] = self.measured_share
+        if self.epoch:
+            metrics |= _epoch_metrics(self.epoch)
+        metrics["footprint/co2e_kg"] = self.footprint.co2e_kg.central
+        metrics["footprint/water_l"] = self.footprint.water_l.central
+        cost = self.footprint.cost
+        metrics["footprint/cost"] = cost.central if cost is not None else None
+        return _known(metrics)
+
+    def step_metrics(self) -> dict[str, float]:
+        """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
+        metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
+        return _known(metrics | _rates(self.recent))
+
+    def summary(self) -> dict[str, Any]:
+        """Everything, JSON-able: what ``summary.json`` holds."""
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "status": self.status,
+            "began": _iso(self.began_s),
+            "updated": _iso(self.now_s),
+            "seconds": self.total.seconds,
+            "epochs": self.epochs,
+            "total_j": self.total.total_j,
+            "total_kwh": self.energy_kwh.central,
+            "total_kwh_low": self.energy_kwh.low,
+            "total_kwh_high": self.energy_kwh.high,
+            "measured_share": self.measured_share,
+            "phases": {phase: span.to_dict() for phase, span in self.phases.items()},
+            "devices": [self._device(device) for device in self.devices],
+            "missing": [{"kind": m.kind, "source": m.source, "why": m.why, "remedy": m.remedy} for m in self.missing],
+            "footprint": self.footprint.to_dict(),
+            "site": self.site.to_dict(),
+            "sampler_cpu_s": self.sampler_cpu_s,
+        }
+
+    def _device(self, device: Device) -> dict[str, Any]:
+        joules = self.total.joules.get(device.id, 0.0)
+        figures: dict[str, Any] = {
+            "id": device.id,
+            "kind": device.kind,
+            "name": device.name,
+            "method": device.method,
+            "source": device.source,
+            "joules": joules,
+            "low": device.low,
+            "high": device.high,
+            "gap_s": self.gaps_s.get(device.id, 0.0),
+        }
+        if device.share is not None:
+            figures |= {"shared": True, "attributed_share": device.share, "attributed_j": joules * device.share}
+        notes = [note for note in (device.note, self.notes.get(device.id)) if note]
+        return figures | ({"note": "; ".join(notes)} if notes else {})
+
+
+def energy_range(joules: Mapping[str, float], devices: tuple[Device, ...]) -> Quantity:
+    """Energy of several devices in kWh, with a range.
+
+    The devices' errors are independent of each other: their distances to the ends of the range add up in quadrature.
+    """
+    bounds = {device.id: (device.low, device.high) for device in devices}
+    central_j = sum(joules.values())
+    below = above = 0.0
+    for device, device_j in joules.items():
+        low, high = bounds.get(device, (1.0, 1.0))
+        below += (device_j * (1 - low)) ** 2
+        above += (device_j * (high - 1)) ** 2
+    return Quantity((central_j - below**0.5) / J_PER_KWH, central_j / J_PER_KWH, (central_j + above**0.5) / J_PER_KWH)
+
+
+def _epoch_metrics(epoch: Mapping[Phase, Span]) -> dict[str, float | None]:
+    whole, train, validate = total_of(epoch), epoch.get("train", Span()), epoch.get("validate")
+    return {
+        "energy/epoch_kwh": kwh_from_j(whole.total_j),
+        "energy/train_kwh": kwh_from_j(train.total_j),
+        "energy/validate_kwh": kwh_from_j(validate.total_j) if validate else None,
+        **_rates(train),
+    }
+
+
+def _rates(train: Span) -> dict[str, float | None]:
+    return {
+        "energy/power_w": train.total_j / train.seconds if train.seconds > 0 else None,
+        "energy/step_j": train.total_j / train.steps if train.steps else None,
+    }
+
+
+def _known(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _iso(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,161 @@
+"""Measuring a loop of one's own, or any block of code; the frameworks' plugins stand on it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.power.device import Found
+from trainwatt.report import Report
+from trainwatt.session import Session, Status
+from trainwatt.settings import Settings
+from trainwatt.text import summary_text
+from trainwatt.timeline import Phase
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from trainwatt.settings import Options
+
+
+class Run:
+    """Measures one run after another; what is not running is silently not measured.
+
+    Use it as a context, or call :meth:`start` and :meth:`stop`. Between these nothing raises, prints or reads a meter.
+
+    Args:
+        settings: what the user typed, checked.
+
+    Attributes:
+        summary: what ``summary.json`` holds, of the last run that has ended; empty before.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.summary: dict[str, Any] = {}
+        self._settings = settings
+        self._session: Session | None = None
+
+    def start(self, kind: str = "", *, gpu_uuids: Sequence[str] | None = None, found: Found | None = None) -> Self:
+        """Begin a run; one that is still going on is ended first.
+
+        Args:
+            kind: what kind of run it is where that is not a training, e.g. ``"test"``: becomes part of its name.
+            gpu_uuids: the GPUs that it uses, where that is known; None: all that this process can see.
+            found: what to read; None: the best sources of this machine.
+
+        Raises:
+            OSError: the run folder cannot be made.
+        """
+        self.stop("interrupted")
+        self._session = Session(self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found)
+        return self
+
+    def stop(self, status: Status = "finished") -> Report | None:
+        """End the run, settle its last figures, write and print them; without a run, nothing."""
+        session, self._session = self._session, None
+        report = session.finish(status) if session else None
+        if session and report:
+            self.summary = report.summary()
+            if self._settings.verbose:
+                print("\n" + summary_text(report, session.folder), flush=True)  # noqa: T201  # it was asked for
+        return report
+
+    def __enter__(self) -> Self:
+        return self if self._session else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop(status_of(error))
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is going on."""
+        return self._session is not None
+
+    def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
+        """A phase begins; phases nest, and the innermost one is charged.
+
+        Args:
+            phase: which.
+            epoch: the epoch, counted from 0, where this begins a new one.
+        """
+        if self._session:
+            self._session.begin(phase, epoch=epoch)
+
+    def end(self, phase: Phase) -> None:
+        """A phase ends, with any left open inside it; one that was not begun changes nothing."""
+        if self._session:
+            self._session.end(phase)
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """A phase as a block: ``with run.phase("validate"): ...``."""
+        self.begin(phase)
+        try:
+            yield
+        finally:
+            self.end(phase)
+
+    def epochs(self, count: int, first: int = 0) -> Iterator[int]:
+        """Epochs to loop over, each a training phase: ``for epoch in run.epochs(10): ...``.
+
+        Args:
+            count: the number of the last epoch, plus one, as in ``range``.
+            first: the number of the first one, in a training that goes on.
+        """
+        for epoch in range(first, count):
+            self.begin("train", epoch=epoch)
+            try:
+                yield epoch
+            finally:
+                self.end("train")
+            self.end_epoch()
+
+    def step(self, count: int = 1) -> None:
+        """A step has been made, or several."""
+        if self._session:
+            self._session.step(count)
+
+    def end_epoch(self) -> Report | None:
+        """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""
+        return self._session.end_epoch() if self._session else None
+
+    def report(self) -> Report | None:
+        """The run so far."""
+        return self._session.report() if self._session else None
+
+    def step_report(self) -> Report | None:
+        """The run so far, with the training since this was last called: for values within an epoch."""
+        return self._session.step_report() if self._session else None
+
+
+def measure(**options: Unpack[Options]) -> Run:
+    """Measure a block of code, or a loop of one's own.
+
+    >>> with measure(zone="FR", output_dir=None, verbose=False) as run:
+    ...     for epoch in run.epochs(2):
+    ...         run.step()
+    ...         with run.phase("validate"):
+    ...             pass
+    >>> run.summary["phases"]["train"]["steps"]
+    2
+
+    For those who cannot indent: ``run = measure().start()``, and at the end ``run.stop()``.
+
+    Args:
+        options: where it runs, what to measure, where to write; see :class:`trainwatt.settings.Settings`.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+    return Run(Settings.check(**options))
+
+
+def status_of(error: BaseException | None) -> Status:
+    """How a run ended, by what ended it."""
+    if error is None:
+        return "finished"
+    return "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) else "failed"

@@ -1,0 +1,262 @@
+"""Events in, reports out: the one object that a plugin drives."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Concatenate, Literal, ParamSpec, TypeVar
+
+from trainwatt.clock import Clock
+from trainwatt.ledger import Ledger
+from trainwatt.power.device import Found
+from trainwatt.power.discover import discover
+from trainwatt.record import RunFolder, start_time_name
+from trainwatt.report import Report
+from trainwatt.sampler import Sampler, shared_sampler
+from trainwatt.settings import Settings
+from trainwatt.timeline import Phase, Span, merged
+
+_log = logging.getLogger("trainwatt")
+
+_FLUSH_S = 1.0  # a killed process loses at most this much of its record
+_LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+
+Status = Literal["running", "finished", "failed", "interrupted"]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _harmless(method: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R | None]:
+    """Once training runs nothing of ours may raise into it: what fails is told once, and measuring ends."""
+
+    @functools.wraps(method)
+    def wrapper(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception:  # noqa: BLE001  # whatever it is, it is ours, not the training's
+            self.give_up()
+            return None
+
+    return wrapper
+
+
+class Session:
+    """One measured run.
+
+    All methods but the constructor are safe to call from a training loop: they never raise, and none reads a meter.
+
+    Args:
+        settings: what the user typed, checked.
+        kind: what kind of run it is where that is not a training, e.g. ``"test"``: becomes part of the run's name.
+        gpu_uuids: the GPUs that the framework uses, where it knows them; None: all that this process can see.
+        found: what to read; None: the best sources of this machine.
+        sampler: whose samples to use; None: those of the process's own sampler.
+
+    Raises:
+        OSError: the run folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        kind: str = "",
+        gpu_uuids: Sequence[str] | None = None,
+        found: Found | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self._settings = settings
+        self._lock = threading.RLock()
+        sampler = sampler or shared_sampler()
+        self._clock = sampler.clock
+        began_s = self._clock.monotonic()
+        self._began_wall_s = self._flushed_s = self._clock.wall()
+        self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
+        self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
+        if self._folder:
+            self._run = self._folder.path.name
+        found = found or _discover(settings, gpu_uuids, self._clock)
+        self._missing = found.missing
+        for missing in found.missing:
+            if missing.warn:
+                _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)
+        self._status: Status = "running"
+        self._epochs = self._recorded_epochs = 0
+        self._final: Report | None = None
+        self._last_train = Span()
+        self._pid = os.getpid()
+        self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
+        self._ledger = Ledger(self._lease, began_s)
+        self._lease.on_tick = self._on_tick
+        _live.add(self)
+        if self._folder:
+            self._folder.event(
+                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
+            )
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder, where there is one."""
+        return self._folder.path if self._folder else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it still measures."""
+        return self._status == "running"
+
+    @_harmless
+    def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
+        """A phase begins; phases nest, and the innermost one is charged.
+
+        Args:
+            phase: which.
+            epoch: the framework's epoch, counted from 0, where this begins a new one.
+        """
+        time_s = self._clock.monotonic()
+        with self._lock:
+            self._ledger.begin(phase, time_s, epoch)
+        self._lease.wake()
+
+    @_harmless
+    def end(self, phase: Phase) -> None:
+        """A phase ends, with any left open inside it."""
+        time_s = self._clock.monotonic()
+        with self._lock:
+            self._ledger.end(phase, time_s)
+        self._lease.wake()
+
+    def step(self, count: int = 1) -> None:
+        """The framework has made a step, or several."""
+        self._ledger.steps += count
+
+    @_harmless
+    def end_epoch(self) -> Report:
+        """An epoch ends, all that follows belongs to the next: the report of the run so far and of this epoch."""
+        time_s = self._clock.monotonic()
+        with self._lock:
+            epoch = self._ledger.end_epoch(time_s)
+            self._epochs += 1
+        self._lease.wake()
+        return self._report(time_s, epoch)
+
+    @_harmless
+    def report(self) -> Report:
+        """The run so far; the last moments are carried on from the latest samples."""
+        with self._lock:
+            return self._final or self._report(self._clock.monotonic())
+
+    @_harmless
+    def step_report(self) -> Report:
+        """The run so far, with the training since this was last called: for values within an epoch."""
+        with self._lock:
+            report = self._report(self._clock.monotonic())
+        train = report.phases.get("train", Span())
+        recent, self._last_train = train.since(self._last_train), train
+        return replace(report, recent=recent)
+
+    def finish(self, status: Status = "finished") -> Report | None:
+        """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
+        if self.running and os.getpid() == self._pid:
+            self._finish(status)
+        return self._final
+
+    @_harmless
+    def _finish(self, status: Status) -> None:
+        time_s = self._clock.monotonic()
+        with self._lock:
+            self._ledger.close(time_s)
+        self._lease.settle(time_s, _LAST_FIGURES_S)
+        with self._lock:
+            self._ledger.book(time_s)
+            self._status = status
+            self._final = report = self._report(time_s)
+            self._record_epochs(self._ledger.epoch + 1)
+        self._close()
+        if self._folder:
+            self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
+            self._folder.summary(report.summary(), durable=True)
+
+    def give_up(self) -> None:
+        """Something of ours has failed: say so once, keep what was written, and stay out of the way."""
+        _log.exception("trainwatt: measuring stops here, training goes on; what was counted is kept")
+        self._status = "failed"
+        self._close()
+
+    def _close(self) -> None:
+        _live.discard(self)
+        self._lease.close()
+
+    @_harmless
+    def _on_tick(self) -> None:
+        """Called in the sampler's thread after each round of readings."""
+        with self._lock:
+            if not self.running:
+                return
+            self._ledger.book(self._lease.settled_s())
+            self._lease.floor_s = self._ledger.booked_s
+            self._record_epochs(self._ledger.settled_epoch)
+            flush = self._folder is not None and self._clock.wall() - self._flushed_s >= _FLUSH_S
+            report = self._report(self._clock.monotonic()) if flush else None
+        if report is not None and self._folder is not None:
+            self._flushed_s = self._clock.wall()
+            self._folder.summary(report.summary())
+
+    def _report(self, now_s: float, closed: int | None = None) -> Report:
+        with self._lock:
+            rest = list(self._ledger.unbooked(now_s))
+            timeline = self._ledger.timeline
+            return Report(
+                run=self._run,
+                status=self._status,
+                began_s=self._began_wall_s,
+                now_s=self._began_wall_s + now_s - self._ledger.begin_s,
+                phases=merged([*timeline.phases(), *rest]),
+                epoch={}
+                if closed is None
+                else merged([*timeline.epoch(closed), *(r for r in rest if r[0].epoch == closed)]),
+                epochs=self._epochs,
+                devices=self._lease.devices,
+                site=self._settings.site,
+                missing=self._missing,
+                gaps_s=self._lease.gaps_s,
+                notes=self._lease.notes,
+                sampler_cpu_s=self._lease.sampler_cpu_s,
+            )
+
+    def _record_epochs(self, before: int) -> None:
+        """Write the spans of all epochs before one that is still open."""
+        epochs = range(self._recorded_epochs, before)
+        self._recorded_epochs = max(self._recorded_epochs, before)
+        if self._folder:
+            spans = [each for epoch in epochs for each in self._ledger.timeline.epoch(epoch)]
+            self._folder.event(
+                *({"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()} for key, span in spans)
+            )
+
+
+def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:
+    return discover(
+        settings.devices,
+        scope=settings.scope,
+        gpu_uuids=gpu_uuids,
+        idle_w=settings.idle_w,
+        full_w=settings.full_w,
+        clock=clock,
+    )
+
+
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish_all() -> None:
+    """A process that ends without telling its runs still leaves their totals."""
+    for session in list(_live):
+        session.finish("interrupted")

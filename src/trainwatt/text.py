@@ -1,0 +1,118 @@
+"""A report as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from trainwatt.footprint import Quantity
+from trainwatt.power.device import Device
+from trainwatt.report import Report
+from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
+
+_GAP = "  "
+
+
+def energy_text(kwh: float) -> str:
+    """Energy in the unit that reads best, with three significant figures."""
+    joules = j_from_kwh(kwh)
+    if joules < J_PER_WH / 10:
+        return f"{_figures(joules)} J"
+    if joules < J_PER_KWH:
+        return f"{_figures(joules / J_PER_WH)} Wh"
+    return f"{_figures(kwh)} kWh"
+
+
+def energy_range_text(kwh: Quantity) -> str:
+    """Energy with its range, in one unit."""
+    factor, unit = (WH_PER_KWH, "Wh") if kwh.central < 1 else (1.0, "kWh")
+    if kwh.central * WH_PER_KWH < 0.1:
+        factor, unit = J_PER_KWH, "J"
+    return (
+        f"{_figures(kwh.central * factor)} {unit} ({_figures(kwh.low * factor, 2)} to {_figures(kwh.high * factor, 2)})"
+    )
+
+
+def mass_range_text(kg: Quantity) -> str:
+    """A mass with its range, in one unit, with two significant figures."""
+    factor, unit = (G_PER_KG, "g") if kg.central < 1 else (1.0, "kg")
+    return (
+        f"{_figures(kg.central * factor, 2)} {unit} ({_figures(kg.low * factor, 2)} to {_figures(kg.high * factor, 2)})"
+    )
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < S_PER_H:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // S_PER_H:.0f} h {seconds % S_PER_H // 60:.0f} min"
+
+
+def summary_text(report: Report, folder: Path | None = None) -> str:
+    """The table at the end of a run."""
+    blocks = [_headline(report), table(_phase_rows(report)), table(_device_rows(report)), _meaning(report)]
+    if folder:
+        blocks.append(f"run folder: {folder}")
+    return "\n\n".join(blocks)
+
+
+def _headline(report: Report) -> str:
+    share = report.measured_share
+    how = "" if share is None else f", {share:.0%} of it measured"
+    return (
+        f"trainwatt: {report.run} {report.status} after {duration_text(report.total.seconds)}, "
+        f"{energy_range_text(report.energy_kwh)}{how}"
+    )
+
+
+def _phase_rows(report: Report) -> Iterable[Sequence[str]]:
+    total_j = report.total.total_j or 1.0
+    yield "phase", "time", "energy", "share", "mean power"
+    for phase, span in [*report.phases.items(), ("total", report.total)]:
+        power = f"{span.total_j / span.seconds:.0f} W" if span.seconds > 0 else ""
+        energy = energy_text(span.total_j / J_PER_KWH)
+        yield phase, duration_text(span.seconds), energy, f"{span.total_j / total_j:.1%}", power
+
+
+def _device_rows(report: Report) -> Iterable[Sequence[str]]:
+    yield "device", "energy", "how"
+    for device in report.devices:
+        joules = report.total.joules.get(device.id, 0.0)
+        yield f"{device.kind.upper()} {device.name}", energy_text(joules / J_PER_KWH), how_text(device)
+
+
+def how_text(device: Device) -> str:
+    """How a device's figure is obtained."""
+    spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
+    share = "" if device.share is None else f"; shared board, {device.share:.0%} of it ours by its slices"
+    return f"{device.method}{spread}: {device.source}{share}"
+
+
+def _meaning(report: Report) -> str:
+    footprint = report.footprint
+    parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{_figures(footprint.water_l.central, 2)} L of water"]
+    if footprint.cost is not None:
+        parts.append(f"{_figures(footprint.cost.central, 2)} {footprint.currency}".rstrip())
+    return f"{', '.join(parts)}\nin {report.site.text()}"
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell: the first and the last to the left, the rest to the right."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        inner = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append(_GAP.join([row[0].ljust(widths[0]), *inner, row[-1]]).rstrip())
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _figures(value: float, digits: int = 3) -> str:
+    """A number with so many significant figures and no exponent."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):.{max(0, decimals)}f}"

@@ -1,0 +1,82 @@
+"""Imports point down only."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trainwatt
+
+ROOT = Path(trainwatt.__file__).parent
+FLOORS = {
+    "units": 0,
+    "clock": 0,
+    "errors": 0,
+    "check": 0,
+    "power": 1,
+    "site": 1,
+    "series": 2,
+    "refresh": 2,
+    "reader": 2,
+    "track": 2,
+    "sampler": 2,
+    "timeline": 2,
+    "ledger": 2,
+    "footprint": 3,
+    "report": 4,
+    "text": 4,
+    "record": 5,
+    "settings": 5,
+    "session": 5,
+    "run": 5,
+    "doctor": 5,
+    "cli": 6,
+}
+FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "transformers", "jax"}
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def floor_of(name: str) -> int:
+    return FLOORS[name.split(".")[1]]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_nothing_from_above(path: Path) -> None:
+    own = FLOORS[path.relative_to(ROOT).parts[0].removesuffix(".py")]
+    ours = [name for name in imported(path) if name.startswith("trainwatt.") and name != "trainwatt.__version__"]
+    assert [name for name in ours if floor_of(name) > own] == []
+    assert {name.split(".")[0] for name in imported(path)} & FRAMEWORKS == set()
+
+
+def test_importing_the_core_imports_no_framework_and_no_plugin() -> None:
+    modules = ", ".join(f"trainwatt.{name}" for name in FLOORS)
+    code = f"import sys, {modules}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in run.stdout.split()}
+    assert loaded & (FRAMEWORKS | {"trainwatt_lightning"}) == set()
+
+
+def test_a_plugin_is_typed_for_its_users() -> None:
+    for package in ("trainwatt", "trainwatt_lightning"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        assert (Path(spec.origin).parent / "py.typed").exists()
