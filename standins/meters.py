@@ -11,18 +11,6 @@ from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Device, Gauge, Reading
 
 
-def square_j(low_w: float, high_w: float, period_s: float) -> Callable[[float], float]:
-    """Cumulative joules of a square wave that begins high at time 0."""
-    half_s = period_s / 2
-
-    def joules(time_s: float) -> float:
-        turns, rest_s = divmod(time_s, period_s)
-        high_s = turns * half_s + min(rest_s, half_s)
-        return high_w * high_s + low_w * (time_s - high_s)
-
-    return joules
-
-
 @dataclass
 class StandInCounter:
     """A counter of known energy, with the quirks of real ones.

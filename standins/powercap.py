@@ -14,32 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from standins.waves import Square
+
 INTEL_RANGE_J = 262_143.328850
 AMD_RANGE_J = 65_532.610987
 
 _NOBODY = 65_534
 _WIDTH = 24
-
-
-@dataclass(frozen=True, slots=True)
-class SquareWave:
-    """Power that is high in the first half of each period and low in the second.
-
-    Attributes:
-        low_w, high_w: watts.
-        period_s: seconds.
-    """
-
-    low_w: float
-    high_w: float
-    period_s: float = 1.0
-
-    def energy_j(self, time_s: float) -> float:
-        """The exact integral from 0 to a time."""
-        periods, part_s = divmod(time_s, self.period_s)
-        half_s = self.period_s / 2
-        whole_j = periods * half_s * (self.low_w + self.high_w)
-        return whole_j + self.high_w * min(part_s, half_s) + self.low_w * max(0.0, part_s - half_s)
 
 
 @dataclass(slots=True)
@@ -56,7 +37,7 @@ class Zone:
 
     path: Path
     name: str
-    wave: SquareWave
+    wave: Square
     start_j: float
     range_j: float
 
@@ -120,7 +101,7 @@ class PowercapTree:
         psys: bool = False,
         mmio: bool = False,
         shape: Literal["links", "hidden", "nested"] = "links",
-        wave: SquareWave = SquareWave(40.0, 180.0),
+        wave: Square = Square(40.0, 180.0),
         start_j: float = 1_000.0,
         range_j: float = INTEL_RANGE_J,
     ) -> None:
@@ -164,7 +145,7 @@ class PowercapTree:
         for index in indices:
             key += f":{index}"
             path /= key
-        wave = SquareWave(self._wave.low_w * part, self._wave.high_w * part, self._wave.period_s)
+        wave = Square(self._wave.low_w * part, self._wave.high_w * part, self._wave.period_s)
         zone = Zone(path, name, wave, self._start_j, self._range_j)
         zone.create()
         self.zones.append(zone)

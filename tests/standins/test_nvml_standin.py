@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pynvml
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standins import nvml as standin
@@ -66,6 +66,7 @@ waves = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(load=st.lists(waves, min_size=1, max_size=3), from_s=st.floats(-1e3, 1e4), for_s=st.floats(0, 1e4))
 def test_c_and_python_agree_on_the_true_energy(library, load, from_s, for_s) -> None:
     clock = VirtualClock()
@@ -215,13 +216,16 @@ def test_shutting_down_ends_only_ones_own_use(library) -> None:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_call_takes_the_drivers_time(library, busy) -> None:
-    with library.running(a100(latency_us=2_000, latency_busy=busy)):
+    times_s, cpu_times_s = [], []
+    with library.running(a100(latency_us=5_000, latency_busy=busy)):
         handle = opened()
-        began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-        pynvml.nvmlDeviceGetPowerUsage(handle)
-        cpu_s = time.thread_time() - began_cpu_s
-        assert time.perf_counter() - began_s >= 0.002
-        assert (cpu_s > 0.0015) is busy
+        for _ in range(5):
+            began_s, began_cpu_s = time.perf_counter(), time.thread_time()
+            pynvml.nvmlDeviceGetPowerUsage(handle)
+            times_s.append(time.perf_counter() - began_s)
+            cpu_times_s.append(time.thread_time() - began_cpu_s)
+    assert min(times_s) >= 0.005
+    assert max(cpu_times_s) > 0.0025 if busy else min(cpu_times_s) < 0.0025
 
 
 @pytest.mark.parametrize("make", [a100, h100, v100, p100, rtx4090])

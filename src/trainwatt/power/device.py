@@ -28,6 +28,8 @@ class Device:
             (``0 < low <= 1 <= high``).
         share: the part of a shared board that is attributed to this process, 0 to 1 (a MIG slice);
             None where the whole device counts.
+        covers: kinds of device whose energy is in this figure, so that they are not counted again: the counter of a
+            Grace Hopper is the whole module's.
         note: what a reader of the figure should know, or nothing.
     """
 
@@ -39,6 +41,7 @@ class Device:
     low: float = 1.0
     high: float = 1.0
     share: float | None = None
+    covers: tuple[Kind, ...] = ()
     note: str = ""
 
 

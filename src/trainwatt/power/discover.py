@@ -6,6 +6,7 @@ The sources are imported when they are asked for: a program that only imports a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import KINDS, Found, Kind, Scope
@@ -19,6 +20,7 @@ def discover(
     idle_w: float | None = None,
     full_w: float | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    powercap: Path = Path("/sys/class/powercap"),
 ) -> Found:
     """Find a meter for each device of the wanted kinds.
 
@@ -32,28 +34,24 @@ def discover(
         idle_w: the processor's watts at rest, where the user knows them.
         full_w: its watts at full load, likewise.
         clock: where the time comes from.
+        powercap: where the kernel shows RAPL.
     """
     found = Found()
     if "gpu" in kinds:
         from trainwatt.power import nvml  # noqa: PLC0415  # see above
 
         found += nvml.find(clock=clock, uuids=gpu_uuids)
-    if "cpu" in kinds or "ram" in kinds:
-        found += _host(kinds, scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
-    return found
+    covered = {kind for meter in found.meters for kind in meter.device.covers}
+    host = [kind for kind in kinds if kind != "gpu" and kind not in covered]
+    if host:
+        from trainwatt.power import cpu, ram, rapl  # noqa: PLC0415  # see above
 
-
-def _host(kinds: Sequence[Kind], *, scope: Scope, idle_w: float | None, full_w: float | None, clock: Clock) -> Found:
-    from trainwatt.power import cpu, ram, rapl  # noqa: PLC0415  # see above
-
-    counted = rapl.find()
-    if scope == "process":
-        counted = Found(missing=counted.missing)
-    meters = [meter for meter in counted.meters if meter.device.kind in kinds]
-    found = Found(tuple(meters), counted.missing)
-    have = {meter.device.kind for meter in meters}
-    if "cpu" in kinds and "cpu" not in have:
-        found += cpu.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
-    if "ram" in kinds and "ram" not in have:
-        found += ram.find(clock=clock)
+        counted = rapl.find(root=powercap)
+        meters = tuple(meter for meter in counted.meters if meter.device.kind in host and scope == "machine")
+        found += Found(meters, counted.missing)
+        host = [kind for kind in host if kind not in {meter.device.kind for meter in meters}]
+        if "cpu" in host:
+            found += cpu.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
+        if "ram" in host:
+            found += ram.find(clock=clock)
     return found

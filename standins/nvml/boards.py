@@ -1,0 +1,263 @@
+"""What a board of the stand-in is like, and the machine that it sits in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from typing import Any, Literal
+
+from standins.waves import Constant, Wave
+
+
+class Code(IntEnum):
+    """NVML's error codes, those that matter here."""
+
+    UNINITIALIZED = 1
+    NOT_SUPPORTED = 3
+    NO_PERMISSION = 4
+    NOT_FOUND = 6
+    DRIVER_NOT_LOADED = 9
+    TIMEOUT = 10
+    GPU_IS_LOST = 15
+    LIB_RM_VERSION_MISMATCH = 18
+    UNKNOWN = 999
+
+
+class Architecture(IntEnum):
+    """NVML's numbers of architectures."""
+
+    PASCAL = 4
+    VOLTA = 5
+    TURING = 6
+    AMPERE = 7
+    ADA = 8
+    HOPPER = 9
+    BLACKWELL = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that some calls return between two times: a lost GPU is ``Fault(Code.GPU_IS_LOST, from_s=60)``.
+
+    Attributes:
+        code: what they return.
+        calls: which: ``handle`` finds a board, the others read it; ``any`` is all calls on the board.
+        from_s, to_s: seconds since the machine's origin.
+    """
+
+    code: Code
+    calls: Literal["any", "handle", "energy", "power", "samples"] = "any"
+    from_s: float = -math.inf
+    to_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A MIG device: a compute instance in a GPU instance."""
+
+    uuid: str
+    compute_slices: int
+    gpu_instance: int
+    compute_instance: int = 0
+    gpu_slices: int = 0
+    multiprocessors: int = 0
+    memory_mb: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One GPU; times in seconds since the machine's origin.
+
+    Attributes:
+        waves: its true power is their sum.
+        uuid, pci: made from its index where empty.
+        power_refresh_s, power_window_s, power_phase_s: the power sensor's figure is the mean of a trailing window,
+            renewed each period; so is each sample of the driver's buffer.
+        instant_window_s: the window of the field POWER_INSTANT.
+        noise_w: greatest error of a power reading; the same at the same renewal. The counter has none.
+        gain: what a power reading is too high by, 1.0 for not at all.
+        counter_refresh_s, counter_phase_s: the energy counter is exact and renewed each period; 0: not supported.
+        counter_start_j: where it stands at the origin.
+        counter_frozen_s: it stands still from then on.
+        counter_reset_s: it starts again from 0, as after a reload of the driver.
+        samples: how many samples the driver's buffer holds; 0: not supported.
+        samples_untidy: the buffer comes newest first, some samples twice, those seen before among them.
+        module_scope: a Grace Hopper, whose counter is the whole module's.
+        slices: MIG devices; None: MIG mode is off. On a board without MIG, set ``mig`` to -1.
+        latency_us, latency_busy: how long a call takes in real time, computing or asleep.
+        processes: ids of the processes that run on it; 0 stands for the one that asks.
+    """
+
+    waves: tuple[Wave, ...] = (Constant(100.0),)
+    name: str = "NVIDIA A100-SXM4-80GB"
+    uuid: str = ""
+    pci: str = ""
+    architecture: int = Architecture.AMPERE
+    capability: tuple[int, int] = (8, 0)
+    cores: int = 6912
+    clock_mhz: int = 1410
+    power_limit_w: float = 400.0
+    memory_bytes: float = 80e9
+    power_refresh_s: float = 0.1
+    power_window_s: float = 0.025
+    instant_window_s: float = 0.025
+    power_phase_s: float = 0.0
+    noise_w: float = 1.5
+    gain: float = 1.0
+    counter_refresh_s: float = 0.1
+    counter_phase_s: float = 0.0
+    counter_start_j: float = 1e6
+    counter_frozen_s: float = math.inf
+    counter_reset_s: float = math.inf
+    samples: int = 120
+    samples_untidy: bool = False
+    module_scope: bool = False
+    mig: int = 0
+    slices: tuple[Slice, ...] | None = None
+    max_slices: int = 7
+    latency_us: float = 0.0
+    latency_busy: bool = False
+    faults: tuple[Fault, ...] = ()
+    processes: tuple[int, ...] = ()
+
+    def energy_j(self, time_s: float) -> float:
+        """True energy from the origin to a time."""
+        return sum(wave.energy_j(time_s) for wave in self.waves)
+
+    def lines(self) -> Iterator[str]:
+        """The board in the C library's description."""
+        yield "board"
+        for key, value in self._facts().items():
+            yield f"{key} {value}"
+        for wave in self.waves:
+            yield wave.line()
+        for fault in self.faults:
+            yield f"fault {fault.calls} {int(fault.code)} {fault.from_s!r} {fault.to_s!r}"
+        for part in self.slices or ():
+            numbers = (part.gpu_instance, part.compute_instance, part.multiprocessors)
+            sizes = (part.gpu_slices or part.compute_slices, part.compute_slices, part.memory_mb)
+            yield f"slice {part.uuid} {' '.join(map(str, numbers + sizes))}"
+        for pid in self.processes:
+            yield f"process {pid}"
+
+    def _facts(self) -> dict[str, Any]:
+        apart = {"waves", "faults", "slices", "processes", "capability"}
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
+        facts |= {key: int(value) for key, value in facts.items() if isinstance(value, int)}
+        facts["capability_major"], facts["capability_minor"] = self.capability
+        facts["mig"] = self.mig if self.slices is None else 1
+        return facts
+
+
+def a100(*waves: Wave, **changes: Any) -> Board:
+    """An A100, whose power sensor sees 25 of each 100 ms."""
+    return Board(waves=waves or (Constant(100.0),), **changes)
+
+
+def h100(*waves: Wave, **changes: Any) -> Board:
+    """An H100, whose power sensor tells the mean of the last second."""
+    facts: dict[str, Any] = {
+        "name": "NVIDIA H100 80GB HBM3",
+        "architecture": Architecture.HOPPER,
+        "capability": (9, 0),
+        "cores": 16896,
+        "clock_mhz": 1980,
+        "power_limit_w": 700.0,
+        "power_window_s": 1.0,
+    }
+    return a100(*waves, **facts | changes)
+
+
+def v100(*waves: Wave, **changes: Any) -> Board:
+    """A V100, the first with an energy counter."""
+    facts: dict[str, Any] = {
+        "name": "Tesla V100-SXM2-16GB",
+        "architecture": Architecture.VOLTA,
+        "capability": (7, 0),
+        "cores": 5120,
+        "clock_mhz": 1530,
+        "power_limit_w": 300.0,
+        "memory_bytes": 16e9,
+        "power_refresh_s": 0.02,
+        "power_window_s": 0.01,
+        "instant_window_s": 0.01,
+        "counter_refresh_s": 0.02,
+        "mig": -1,
+    }
+    return a100(*waves, **facts | changes)
+
+
+def p100(*waves: Wave, **changes: Any) -> Board:
+    """A P100, which has no energy counter."""
+    facts: dict[str, Any] = {
+        "name": "Tesla P100-PCIE-16GB",
+        "architecture": Architecture.PASCAL,
+        "capability": (6, 0),
+        "cores": 3584,
+        "clock_mhz": 1328,
+        "power_limit_w": 250.0,
+        "counter_refresh_s": 0.0,
+    }
+    return v100(*waves, **facts | changes)
+
+
+def rtx4090(*waves: Wave, **changes: Any) -> Board:
+    """An RTX 4090, whose power sensor tells the mean of the last second."""
+    facts: dict[str, Any] = {
+        "name": "NVIDIA GeForce RTX 4090",
+        "architecture": Architecture.ADA,
+        "capability": (8, 9),
+        "cores": 16384,
+        "clock_mhz": 3105,
+        "power_limit_w": 450.0,
+        "memory_bytes": 24e9,
+        "power_window_s": 1.0,
+        "instant_window_s": 0.1,
+        "mig": -1,
+    }
+    return a100(*waves, **facts | changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Boards, in NVML's order, and the state of the driver.
+
+    Attributes:
+        boards: at most 16.
+        origin_s: the monotonic clock (CLOCK_MONOTONIC, `time.perf_counter` on Linux) where the boards' time 0 is.
+        init_error: what `nvmlInit` returns; 0: it works.
+        wall_step_at_s, wall_step_s: when, after the origin, the wall clock was set, and by how much; the driver's
+            older samples keep their timestamps.
+        driver: its version.
+    """
+
+    boards: tuple[Board, ...]
+    origin_s: float = 0.0
+    init_error: int = 0
+    wall_step_at_s: float = -math.inf
+    wall_step_s: float = 0.0
+    driver: str = "580.65.06"
+
+    def truth_j(self, from_s: float, to_s: float, board: int | None = None) -> float:
+        """True energy between two times of the monotonic clock, of a board or of all."""
+        chosen = self.boards if board is None else self.boards[board : board + 1]
+        return sum(each.energy_j(to_s - self.origin_s) - each.energy_j(from_s - self.origin_s) for each in chosen)
+
+    def uuid(self, board: int = 0) -> str:
+        """A board's UUID."""
+        return self._named(board).uuid
+
+    def description(self) -> str:
+        """The machine as the C library takes it."""
+        lines = [f"driver {self.driver}", f"init_error {int(self.init_error)}"]
+        lines += [f"{key} {getattr(self, key)!r}" for key in ("origin_s", "wall_step_at_s", "wall_step_s")]
+        for index in range(len(self.boards)):
+            lines += self._named(index).lines()
+        return "\n".join(lines) + "\n"
+
+    def _named(self, index: int) -> Board:
+        board = self.boards[index]
+        uuid = board.uuid or f"GPU-{index:08x}-5a1d-4c0f-8e2b-{0x7A11 * (index + 1):012x}"
+        return replace(board, uuid=uuid, pci=board.pci or f"00000000:{0x17 + 0x10 * index:02X}:00.0")

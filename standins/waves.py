@@ -1,0 +1,127 @@
+"""Power over time whose energy is known exactly, for a board of the stand-in."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_PATTERN = 1024
+
+
+class Wave(Protocol):
+    """A load; times in seconds, 0 being the origin of the machine."""
+
+    def energy_j(self, time_s: float) -> float:
+        """The exact integral of the power from 0 to a time, which may be negative."""
+        ...
+
+    def line(self) -> str:
+        """The wave in the C library's description: power in steps that repeat, or a ramp."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Always the same watts."""
+
+    watts: float
+
+    def energy_j(self, time_s: float) -> float:
+        """See `Wave`."""
+        return self.watts * time_s
+
+    def line(self) -> str:
+        """See `Wave`."""
+        return _steps_line(0.0, [(1.0, self.watts)])
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """High for ``duty`` of each period, then low; the first high part begins at ``phase_s``."""
+
+    low_w: float
+    high_w: float
+    period_s: float = 1.0
+    duty: float = 0.5
+    phase_s: float = 0.0
+
+    def energy_j(self, time_s: float) -> float:
+        """See `Wave`."""
+        return self._since_phase_j(time_s - self.phase_s) - self._since_phase_j(-self.phase_s)
+
+    def line(self) -> str:
+        """See `Wave`."""
+        high_s = self.period_s * self.duty
+        return _steps_line(self.phase_s, [(high_s, self.high_w), (self.period_s - high_s, self.low_w)])
+
+    def _since_phase_j(self, time_s: float) -> float:
+        turns, rest_s = divmod(time_s, self.period_s)
+        high_s = self.period_s * self.duty
+        return self.low_w * time_s + (self.high_w - self.low_w) * (turns * high_s + min(rest_s, high_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """From one power to another between two times; constant before and after."""
+
+    from_w: float
+    to_w: float
+    start_s: float = 0.0
+    length_s: float = 60.0
+
+    def energy_j(self, time_s: float) -> float:
+        """See `Wave`."""
+        return self._since_start_j(time_s - self.start_s) - self._since_start_j(-self.start_s)
+
+    def line(self) -> str:
+        """See `Wave`."""
+        return f"ramp {self.start_s!r} {self.length_s!r} {self.from_w!r} {self.to_w!r}"
+
+    def _since_start_j(self, time_s: float) -> float:
+        if time_s <= 0:
+            return self.from_w * time_s
+        if time_s >= self.length_s:
+            return (self.from_w + self.to_w) / 2 * self.length_s + self.to_w * (time_s - self.length_s)
+        return self.from_w * time_s + (self.to_w - self.from_w) * time_s**2 / (2 * self.length_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Steps of ``(seconds, watts)`` from time 0 on, which repeat."""
+
+    steps: Sequence[tuple[float, float]]
+
+    def energy_j(self, time_s: float) -> float:
+        """See `Wave`."""
+        ends_s = list(itertools.accumulate(length_s for length_s, _ in self.steps))
+        joules = list(itertools.accumulate(length_s * watts for length_s, watts in self.steps))
+        turns, rest_s = divmod(time_s, ends_s[-1])
+        step = min(bisect_right(ends_s, rest_s), len(ends_s) - 1)
+        return turns * joules[-1] + joules[step] - self.steps[step][1] * (ends_s[step] - rest_s)
+
+    def line(self) -> str:
+        """See `Wave`."""
+        return _steps_line(0.0, self.steps)
+
+
+def bursts(low_w: float, high_w: float, *, slot_s: float = 0.05, share: float = 0.3, seed: int = 0) -> Trace:
+    """Bursts that come as they like, the same for the same seed: 1,024 slots, each high with a given chance."""
+    dice = random.Random(seed)
+    return Trace([(slot_s, high_w if dice.random() < share else low_w) for _ in range(_PATTERN)])
+
+
+def training(
+    idle_w: float = 60.0, busy_w: float = 300.0, *, steps: int = 100, step_s: float = 0.25, pause_s: float = 3.0
+) -> Trace:
+    """Something like a training: steps with a short dip for the data after each, and a pause after each epoch."""
+    step = [(0.9 * step_s, busy_w), (0.1 * step_s, 0.4 * busy_w)]
+    return Trace([*(step * steps), (pause_s, idle_w)])
+
+
+def _steps_line(start_s: float, steps: Sequence[tuple[float, float]]) -> str:
+    pairs = " ".join(f"{length_s!r}:{watts!r}" for length_s, watts in steps if length_s > 0)
+    return f"steps {start_s!r} {pairs}"

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+from standins import nvml as standin
+from standins.virtual import VirtualClock
+
+settings.register_profile("any machine", deadline=None, derandomize=True)
+settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> standin.Library:
+    return standin.load(standin.build(tmp_path_factory.getbasetemp() / "nvml"))
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
