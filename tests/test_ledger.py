@@ -157,3 +157,12 @@ def test_booking_in_between_changes_no_figure() -> None:
         }
     assert totals[0] == pytest.approx(totals[1])
     assert totals[0] == pytest.approx(totals[2])
+
+
+def test_what_is_drawn_after_the_end_is_not_the_runs_own() -> None:
+    ledger = Ledger(steady(100, 20), 0.0)
+    ledger.begin("train", 1.0)
+    ledger.close(5.0)
+    ledger.book(9.0)
+    assert sum(span.total_j for _, span in ledger.timeline) == pytest.approx(500)
+    assert total_of(merged(ledger.unbooked(12.0))).total_j == 0

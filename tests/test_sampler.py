@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from standins.meters import StandInCounter, StandInGauge, square_j
+from standins.meters import StandInCounter, StandInGauge
 from standins.virtual import VirtualClock, run_until
+from standins.waves import Square
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Device
 from trainwatt.sampler import Lease, Sampler, shared_sampler
@@ -30,7 +31,7 @@ def energy_j(lease: Lease, begin_s: float, end_s: float) -> float:
 @pytest.mark.parametrize("phase_s", [0.0, 0.013, 0.051, 0.087])
 def test_short_epochs_of_a_slowly_refreshed_counter_are_right_within_half_a_percent(wave: str, phase_s: float) -> None:
     sampler, clock = sampler_at()
-    true_j = square_j(*WAVES[wave])
+    true_j = Square(*WAVES[wave]).energy_j
     lease = sampler.lease([StandInCounter(clock, true_j, refresh_s=0.1, phase_s=phase_s)])
     run_until(sampler, clock, clock.now_s + 1.0, late_s=5e-4)
     for _ in range(10):
@@ -44,7 +45,7 @@ def test_short_epochs_of_a_slowly_refreshed_counter_are_right_within_half_a_perc
 @pytest.mark.parametrize("wave", WAVES)
 def test_a_board_without_a_counter_is_right_within_two_percent(wave: str) -> None:
     sampler, clock = sampler_at()
-    true_j = square_j(*WAVES[wave])
+    true_j = Square(*WAVES[wave]).energy_j
     lease = sampler.lease([StandInGauge(clock, true_j)])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 60.0)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standins.meters import StandInCounter, StandInGauge, square_j
+from standins.meters import StandInCounter, StandInGauge
 from standins.virtual import VirtualClock, run_until
+from standins.waves import Square
 from trainwatt.power.device import Device, Found, Missing
 from trainwatt.record import read_events, read_summary
 from trainwatt.sampler import Sampler
@@ -26,7 +27,7 @@ class Run:
     def __init__(self, output_dir: Path | None = None, found: Found | None = None) -> None:
         self.clock = VirtualClock(1000.2)
         self.sampler = Sampler(self.clock, threaded=False)
-        self.gpu_j, self.cpu_j = square_j(60, 300, 1.0), lambda time_s: 20 * time_s
+        self.gpu_j, self.cpu_j = Square(60, 300, 1.0).energy_j, lambda time_s: 20 * time_s
         meters = (
             StandInCounter(self.clock, self.gpu_j, refresh_s=0.1, phase_s=0.04, device=GPU, sensor_w=None),
             StandInCounter(self.clock, self.cpu_j, device=CPU),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Ledger:
     def __init__(self, source: EnergySource, time_s: float) -> None:
         self.timeline = Timeline()
         self.begin_s = self.booked_s = time_s
+        self._end_s = math.inf
         self.steps = 0
         self._source = source
         self._booked_j: dict[str, float] | None = None  # known once the first figures are settled
@@ -82,12 +84,12 @@ class Ledger:
         return self._epoch - 1
 
     def close(self, time_s: float) -> None:
-        """The run ends: leave all phases."""
-        self._stack.clear()
-        self._mark(time_s, entries=0)
+        """The run ends here: what is drawn later is not its own."""
+        self._end_s = time_s
 
     def book(self, until_s: float) -> None:
         """Book all energy up to a time whose figures are settled."""
+        until_s = min(until_s, self._end_s)
         if until_s < self.begin_s:
             return
         while len(self._marks) > 1 and self._marks[1].time_s <= until_s:
@@ -104,6 +106,7 @@ class Ledger:
 
     def unbooked(self, now_s: float) -> Iterator[tuple[SpanKey, Span]]:
         """What is not booked yet, as far as it is known now."""
+        now_s = min(now_s, self._end_s)
         joules, from_s = self._origin_j(), self.booked_s
         last = _Mark(max(now_s, self._marks[-1].time_s), self._marks[-1].key, self.steps, 0)
         for mark, after in pairwise([*self._marks, last]):

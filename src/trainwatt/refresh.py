@@ -9,6 +9,7 @@ two changes, is worth a point at the exact time of the change before it.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,6 +18,7 @@ _EDGES = 5  # changes seen before a period is believed
 _LEARN_PERIODS = 25  # refreshes of the expected length after which a counter is taken as irregular
 _PROBES = 50  # readings a period while learning: places a change within 2 % of the period
 _DRIFT = 2e-4  # two crystal clocks differ by less than this
+_MAX_RESTARTS = 3  # a rhythm that is lost more often than it is confirmed is none
 _TRACK_S = 5.0  # the drift is measured again at least this often,
 _TRACK_DOUBT = 0.1  # and before the doubt about a change has grown to this part of a period
 _MIN_POLL_S = 1e-3
@@ -46,7 +48,8 @@ class RefreshClock:
         self._poll_s = max(_MIN_POLL_S, refresh_s / _PROBES)
         self._free = refresh_s <= 0
         self._lag_s = 0.0
-        self._restart(None)
+        self._restarts = 0
+        self._begin(None)
 
     def observe(self, time_s: float, joules: float) -> Iterable[Point]:
         """Take a reading; return the points that it makes certain, oldest first."""
@@ -67,7 +70,7 @@ class RefreshClock:
         stride = max(1.0, math.ceil(min_gap_s / self._period_s))
         return self._edge_before(now_s) + stride * self._period_s + self._guard_s(now_s)
 
-    def _restart(self, last: tuple[float, float] | None) -> None:
+    def _begin(self, last: tuple[float, float] | None) -> None:
         self._period_s = 0.0  # 0: not known yet
         self._anchor_s = self._width_s = 0.0  # the last change that was watched closely, and how closely
         self._rate_error = 0.0  # relative error of the period
@@ -76,6 +79,13 @@ class RefreshClock:
         self._seen = [Point(*last)] if last else []  # the first reading of each figure, until the period is known
         self._last = last
         self._began_s = last[0] if last else math.nan
+
+    def _restart(self, time_s: float, joules: float) -> None:
+        """The rhythm was lost: learn it again, unless that keeps happening."""
+        self._begin((time_s, joules))
+        self._restarts += 1
+        if self._restarts > _MAX_RESTARTS:
+            self._free, self._lag_s = True, self._expected_s / 2
 
     def _learn(self, time_s: float, joules: float) -> Iterable[Point]:
         if self._last is None:
@@ -86,26 +96,27 @@ class RefreshClock:
             self._edges.append(_Edge(time_s - width_s / 2, width_s))
             self._seen.append(Point(time_s, joules))
         self._last = (time_s, joules)
-        if len(self._edges) >= _EDGES and self._lock():
+        if self._lock(time_s):
             return self._release()
         if time_s - self._began_s > _LEARN_PERIODS * self._expected_s:
             return self._give_up()
         return ()
 
-    def _lock(self) -> bool:
-        """Fit one period to the last changes; False where they do not agree on one."""
-        edges = self._edges[-_EDGES:]
-        first, last = edges[0], edges[-1]
-        shortest_s = min(after.time_s - before.time_s for before, after in pairwise(edges))
-        count = round((last.time_s - first.time_s) / shortest_s)
-        period_s = (last.time_s - first.time_s) / count
-        width_s = max(edge.width_s for edge in edges)
-        if width_s > period_s / 4:
+    def _lock(self, now_s: float) -> bool:
+        """Fit one period to the changes that were seen sharply; False where they do not agree on one."""
+        patient = now_s - self._began_s < _LEARN_PERIODS * self._expected_s / 2
+        blur_s = max(3 * self._poll_s, self._expected_s / 20) if patient else self._expected_s / 4
+        sharp = [edge for edge in self._edges if edge.width_s <= blur_s]
+        if len(sharp) < _EDGES:
             return False
-        for edge in edges:
+        about_s = statistics.median(after.time_s - before.time_s for before, after in pairwise(self._edges))
+        first, last = sharp[0], sharp[-1]
+        period_s = (last.time_s - first.time_s) / max(1, round((last.time_s - first.time_s) / about_s))
+        for edge in sharp:
             turns = (edge.time_s - first.time_s) / period_s
-            if abs(turns - round(turns)) * period_s > width_s:
+            if abs(turns - round(turns)) * period_s > blur_s:
                 return False
+        width_s = max(edge.width_s for edge in sharp)
         self._settle(period_s, last.time_s, width_s, last.time_s - first.time_s)
         return True
 
@@ -117,8 +128,16 @@ class RefreshClock:
     def _release(self) -> Iterable[Point]:
         """Give the figures seen while learning their true times."""
         seen, self._seen = self._seen, []
-        changes = [Point(edge.time_s, point.joules) for edge, point in zip(self._edges, seen[1:], strict=True)]
-        return [*self._point(*seen[0]), *changes]
+        points = list(self._point(*seen[0]))
+        for edge, point in zip(self._edges, seen[1:], strict=True):
+            turns = round((edge.time_s - self._anchor_s) / self._period_s)
+            change_s = self._anchor_s + turns * self._period_s
+            if (
+                abs(change_s - edge.time_s) <= edge.width_s / 2 + self._guard_s(change_s)
+                and edge.width_s < self._period_s
+            ):
+                points.append(Point(change_s, point.joules))
+        return points
 
     def _give_up(self) -> Iterable[Point]:
         """No period: a reading is as old as half the mean time between changes."""
@@ -141,7 +160,7 @@ class RefreshClock:
         """Watch one change closely and correct phase and period by it."""
         if joules == last[1]:
             if time_s > expected_s + 2 * self._guard_s(time_s):
-                self._restart((time_s, joules))
+                self._restart(time_s, joules)
             return ()
         width_s = time_s - last[0]
         edge_s = time_s - width_s / 2
@@ -149,8 +168,9 @@ class RefreshClock:
             self._probing_s = self._edge_before(time_s) + self._period_s
             return self._point(time_s, joules)
         if abs(edge_s - expected_s) > 2 * self._guard_s(time_s):
-            self._restart((time_s, joules))
+            self._restart(time_s, joules)
             return ()
+        self._restarts = max(0, self._restarts - 1)
         base_s = edge_s - self._anchor_s
         self._settle(base_s / round(base_s / self._period_s), edge_s, width_s, base_s)
         return (Point(edge_s, joules),)

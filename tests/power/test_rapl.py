@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
-from standins.powercap import AMD_RANGE_J, INTEL_RANGE_J, PowercapTree, SquareWave, unprivileged
+from standins.powercap import AMD_RANGE_J, INTEL_RANGE_J, PowercapTree, unprivileged
+from standins.waves import Square
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power import rapl
 from trainwatt.power.device import Counter, Found
@@ -84,7 +85,7 @@ def test_more_than_ten_packages_are_all_found(tmp_path: Path) -> None:
     time_s=st.floats(0, 2_000),
 )
 def test_a_counter_stands_where_the_power_put_it(low_w, high_w, period_s, start_j, time_s) -> None:
-    wave = SquareWave(low_w, high_w, period_s)
+    wave = Square(low_w, high_w, period_s)
     with tempfile.TemporaryDirectory() as folder:
         tree = PowercapTree(Path(folder), wave=wave, start_j=start_j, range_j=AMD_RANGE_J)
         cpu, ram = counters(rapl.find(root=tree.root, boot_id="b"))
@@ -97,7 +98,7 @@ def test_a_counter_stands_where_the_power_put_it(low_w, high_w, period_s, start_
 
 
 def test_an_hour_at_500_w_adds_up_when_read_as_rarely_as_the_counter_allows(tmp_path: Path) -> None:
-    wave = SquareWave(500.0, 500.0)
+    wave = Square(500.0, 500.0)
     tree = PowercapTree(tmp_path, wave=wave, range_j=AMD_RANGE_J)
     cpu, _ = counters(rapl.find(root=tree.root, boot_id="b"))
     readings = []

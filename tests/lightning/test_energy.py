@@ -1,0 +1,124 @@
+"""Real trainings on GPUs whose true energy is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from standins import nvml as standin
+from standins.nvml import Code, Constant, Fault, Machine, Slice, Square, a100, h100, p100
+from tests.lightning.training import Classifier, Data, trainer_with
+from trainwatt.record import read_events
+from trainwatt_lightning import FootprintMonitor
+
+
+class Slow(Classifier):
+    """Takes its time over each step, as a GPU would."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        time.sleep(0.02)
+        return super().training_step(batch, batch_idx)
+
+
+def train(tmp_path: Path, **options: Any) -> FootprintMonitor:
+    monitor = FootprintMonitor(devices=["gpu"], output_dir=tmp_path, run_name="run", verbose=False, zone="FR")
+    trainer_with(monitor, **({"max_epochs": 6} | options)).fit(Slow(), datamodule=Data())
+    return monitor
+
+
+def truth_j(machine: Machine, monitor: FootprintMonitor, tmp_path: Path) -> float:
+    """True energy between the run's own begin and end."""
+    start = next(read_events(tmp_path / "run"))
+    began_s = start["began_unix_s"] - time.time() + time.perf_counter()
+    return machine.truth_j(began_s, began_s + monitor.summary["seconds"])
+
+
+@pytest.mark.parametrize("make", [h100, p100], ids=["energy counter", "sample buffer"])
+@pytest.mark.parametrize("wave", [Constant(250.0), Square(60.0, 300.0, 0.5)], ids=["constant", "square"])
+def test_a_training_takes_what_its_gpu_draws(
+    nvml_library: standin.Library, tmp_path: Path, make: Callable[..., standin.Board], wave: standin.Wave
+) -> None:
+    with nvml_library.running(make(wave)) as machine:
+        monitor = train(tmp_path)
+        true_j = truth_j(machine, monitor, tmp_path)
+    tolerance = 0.01 if make is h100 else 0.02
+    assert monitor.summary["total_j"] == pytest.approx(true_j, rel=tolerance)
+    assert monitor.summary["measured_share"] == 1.0
+    by_phase = [sum(span["joules"].values()) for span in monitor.summary["phases"].values()]
+    assert sum(by_phase) == pytest.approx(monitor.summary["total_j"], rel=1e-9)
+
+
+def test_several_boards_add_up(nvml_library: standin.Library, tmp_path: Path) -> None:
+    with nvml_library.running(h100(Constant(100.0)), h100(Constant(200.0)), a100(Constant(50.0))):
+        monitor = train(tmp_path, max_epochs=3)
+    assert monitor.summary["total_j"] == pytest.approx(350 * monitor.summary["seconds"], rel=0.01)
+    assert len(monitor.summary["devices"]) == 3
+
+
+def test_only_the_boards_that_the_process_may_use_are_counted(
+    nvml_library: standin.Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with nvml_library.running(h100(Constant(100.0)), h100(Constant(200.0))) as machine:
+        monitor = train(tmp_path, max_epochs=2)
+        assert [device["id"] for device in monitor.summary["devices"]] == [f"gpu:{machine.uuid(1)}"]
+    assert monitor.summary["total_j"] == pytest.approx(200 * monitor.summary["seconds"], rel=0.02)
+
+
+def test_a_slice_of_a_board_shows_the_board_once_and_its_share_apart(
+    nvml_library: standin.Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1234")
+    with nvml_library.running(h100(Constant(210.0), slices=(Slice("MIG-1234", 2, 1, multiprocessors=32),))):
+        monitor = train(tmp_path, max_epochs=2)
+    (board,) = monitor.summary["devices"]
+    assert board["shared"]
+    assert 0 < board["attributed_share"] < 1
+    assert board["attributed_j"] == pytest.approx(board["joules"] * board["attributed_share"])
+    assert board["joules"] == pytest.approx(210 * monitor.summary["seconds"], rel=0.02)
+
+
+class LoseBoard(Callback):
+    """Lets the first board fall off the bus in epoch 5."""
+
+    def __init__(self, library: standin.Library, machine: Machine, stack: ExitStack) -> None:
+        self.library, self.machine, self.stack = library, machine, stack
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 5:
+            boards = (replace(self.machine.boards[0], faults=(Fault(Code.GPU_IS_LOST),)), self.machine.boards[1])
+            self.stack.enter_context(self.library.running(replace(self.machine, boards=boards)))
+
+
+def test_a_board_lost_in_mid_run_costs_the_training_nothing(
+    nvml_library: standin.Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        machine = stack.enter_context(nvml_library.running(h100(Constant(100.0)), h100(Constant(100.0))))
+        monitor = FootprintMonitor(devices="gpu", output_dir=tmp_path, run_name="run", verbose=False)
+        trainer_with(monitor, LoseBoard(nvml_library, machine, stack), max_epochs=10).fit(Slow(), datamodule=Data())
+    assert monitor.summary["status"] == "finished"
+    gone, kept = (device["joules"] for device in monitor.summary["devices"])
+    assert kept == pytest.approx(100 * monitor.summary["seconds"], rel=0.02)
+    assert 0.2 * kept < gone < 0.8 * kept
+    assert len([record for record in caplog.records if record.name == "trainwatt"]) == 1
+
+
+@pytest.mark.parametrize("code", [Code.DRIVER_NOT_LOADED, Code.NO_PERMISSION, Code.LIB_RM_VERSION_MISMATCH])
+def test_a_driver_that_does_not_answer_is_one_warning(
+    nvml_library: standin.Library, tmp_path: Path, code: Code, caplog: pytest.LogCaptureFixture
+) -> None:
+    with nvml_library.running(Machine((h100(),), init_error=code)):
+        monitor = FootprintMonitor(output_dir=tmp_path, verbose=False, zone="FR")
+        trainer_with(monitor, max_epochs=1).fit(Classifier(), datamodule=Data())
+    assert {device["kind"] for device in monitor.summary["devices"]} == {"cpu", "ram"}
+    assert any(missing["source"] == "NVML" and missing["why"] for missing in monitor.summary["missing"])
+    assert len([record for record in caplog.records if record.name == "trainwatt"]) <= 1
