@@ -18,12 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the stand-ins are not installed
 
-from standins.nvml import Board, Constant, Machine, Square, build, bursts, environment, h100, p100, rtx4090
+from standins.nvml import Board, Constant, Machine, Square, Wave, build, bursts, environment, h100, p100, rtx4090
 
 EPOCH_S = 3.37  # no multiple of the refresh
 LEAD_S = 1.5  # as the setup of a training is
@@ -104,7 +105,8 @@ def run_carbontracker(epochs: int) -> list[Epoch]:
     from carbontracker import constants
     from carbontracker.tracker import CarbonTracker
 
-    tracker = CarbonTracker(epochs=epochs, monitor_epochs=-1, epochs_before_pred=0, components="gpu", verbose=0)
+    # one epoch more than there are: after the last one it throws its figures away
+    tracker = CarbonTracker(epochs=epochs + 1, monitor_epochs=-1, epochs_before_pred=0, components="gpu", verbose=0)
 
     def end() -> float:
         tracker.epoch_end()
@@ -189,12 +191,17 @@ def without_counter(library: Path, epochs: int) -> None:
     }
     print(f"\nNo energy counter, trainwatt, {epochs * EPOCH_S:.0f} s: error of the total in %\n")
     print(f"| board | {' | '.join([*WAVES, 'bursts'])} |\n|{'---|' * (len(WAVES) + 2)}")
-    for name, (make, facts) in boards.items():
-        cells = []
-        for wave in (*WAVES.values(), bursts(60.0, 300.0)):
-            ((_, _, total),) = measure(make(wave, **facts), ["trainwatt"], epochs, library)
-            cells.append(percent(total))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+    def total_error(case: tuple[Callable[..., Board], dict[str, Any], Wave]) -> str:
+        make, facts, wave = case
+        ((_, _, total),) = measure(make(wave, **facts), ["trainwatt"], epochs, library)
+        return percent(total)
+
+    waves = (*WAVES.values(), bursts(60.0, 300.0))
+    with ThreadPoolExecutor(8) as pool:  # each waits for a process that sleeps
+        for name, (make, facts) in boards.items():
+            cells = pool.map(total_error, [(make, facts, wave) for wave in waves])
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

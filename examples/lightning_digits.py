@@ -69,6 +69,7 @@ class Classifier(LightningModule):
 def main(max_epochs: int = 20) -> FootprintMonitor:
     """Train, and return the monitor."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the network is too small to share
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the data are in memory
     monitor = FootprintMonitor()
     trainer = Trainer(max_epochs=max_epochs, logger=CSVLogger("."), log_every_n_steps=10, callbacks=[monitor])

@@ -60,12 +60,16 @@ def summary_text(report: Report, folder: Path | None = None) -> str:
 
 
 def _headline(report: Report) -> str:
-    share = report.measured_share
-    how = "" if share is None else f", {share:.0%} of it measured"
-    return (
-        f"trainwatt: {report.run} {report.status} after {duration_text(report.total.seconds)}, "
-        f"{energy_range_text(report.energy_kwh)}{how}"
-    )
+    what = f"trainwatt: {report.run} {report.status} after {duration_text(report.total.seconds)}"
+    return ", ".join(filter(None, (what, energy_range_text(report.energy_kwh), _share_text(report.measured_share))))
+
+
+def _share_text(measured: float | None) -> str:
+    if measured is None:
+        return ""
+    if measured in (0, 1):
+        return "all of it measured" if measured else "all of it estimated"
+    return f"{measured:.0%} of it measured"
 
 
 def _phase_rows(report: Report) -> Iterable[Sequence[str]]:

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 BATCHES, VAL_BATCHES = 8, 2
 
+torch.set_num_threads(1)  # the network is too small to share, and a busy machine would wait for the other thread
+
 
 class Data(LightningDataModule):
     """Points of two classes: eight batches to train on, two to validate."""

@@ -1,0 +1,9 @@
+"""``python -m trainwatt``."""
+
+from __future__ import annotations
+
+import sys
+
+from trainwatt.cli import main
+
+sys.exit(main())
