@@ -28,8 +28,16 @@ def report_of(*devices: Device) -> Report:
 
 @pytest.mark.parametrize(
     ("kwh", "text"),
-    [(0.0, "0 J"), (1e-6, "3.60 J"), (1e-4, "0.100 Wh"), (0.0123, "12.3 Wh"), (0.9994, "999 Wh"), (1.0, "1.00 kWh"), (1234.5, "1230 kWh")],
-)  # fmt: skip
+    [
+        (0.0, "0 J"),
+        (1e-6, "3.60 J"),
+        (1e-4, "0.100 Wh"),
+        (0.0123, "12.3 Wh"),
+        (0.9994, "999 Wh"),
+        (1.0, "1.00 kWh"),
+        (1234.5, "1230 kWh"),
+    ],
+)
 def test_energy_reads_well(kwh: float, text: str) -> None:
     assert energy_text(kwh) == text
 
