@@ -15,7 +15,6 @@ from trainwatt.track import Track
 
 _log = logging.getLogger("trainwatt")
 
-_MAX_CPU_SHARE = 0.001  # a meter is read no more often than costs this part of a core
 _MIN_WAKE_GAP_S = 0.005
 _STOP_TIMEOUT_S = 2.0
 
@@ -176,7 +175,7 @@ class Sampler:
         track.read(self.clock, self.lock)
         cost_s = time.thread_time() - began_cpu_s
         interval_s = min((each.interval_s for each in self._leases if each.uses(track)), default=1.0)
-        track.schedule(interval_s, cost_s / _MAX_CPU_SHARE)
+        track.schedule(interval_s, cost_s)
 
     def _needed(self, track: Track) -> bool:
         return any(lease.uses(track) for lease in self._leases)

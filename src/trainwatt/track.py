@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from contextlib import AbstractContextManager
 
 from trainwatt.clock import Clock
@@ -16,6 +17,8 @@ from trainwatt.series import Series
 _log = logging.getLogger("trainwatt")
 
 _GIVE_UP_S = 30.0  # a source that fails for as long is dropped
+_MAX_CPU_SHARE = 0.002  # a meter is read no more often than costs this part of a core
+_COSTS = 10  # the least of so many counts: on a busy machine a single reading may seem to cost anything
 _STALE_S = 3.0  # a figure that has not come by then is taken as it is known
 
 
@@ -31,6 +34,7 @@ class Track:
         self._meter = meter
         self._reader = reader_for(meter)
         self._failing_since_s: float | None = None
+        self._costs_s: deque[float] = deque(maxlen=_COSTS)
 
     @property
     def current(self) -> bool:
@@ -59,10 +63,16 @@ class Track:
         if complaint := self._reader.complaint():
             self._say(complaint)
 
-    def schedule(self, interval_s: float, min_gap_s: float) -> None:
-        """Set the next reading."""
+    def schedule(self, interval_s: float, cost_s: float) -> None:
+        """Set the next reading.
+
+        Args:
+            interval_s: at most this long from now, unless reading costs too much.
+            cost_s: CPU time that the last reading took.
+        """
+        self._costs_s.append(cost_s)
         if self.due_s < math.inf:
-            self.due_s = self._reader.next_s(self.read_s, interval_s, min_gap_s)
+            self.due_s = self._reader.next_s(self.read_s, interval_s, min(self._costs_s) / _MAX_CPU_SHARE)
 
     def _fail(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
         if self._failing_since_s is None:
