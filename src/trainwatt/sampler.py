@@ -16,6 +16,7 @@ from trainwatt.track import Track
 _log = logging.getLogger("trainwatt")
 
 _MIN_WAKE_GAP_S = 0.005
+_TELL_S = 0.2
 _STOP_TIMEOUT_S = 2.0
 
 
@@ -30,7 +31,7 @@ class Lease:
         self._sampler = sampler
         self._tracks = tracks
         self.interval_s = interval_s
-        self.on_tick: Callable[[], object] = _nothing  # called in the sampler's thread after each round
+        self.on_tick: Callable[[], object] = _nothing  # called in the sampler's thread, now and then
         self.floor_s = sampler.clock.monotonic()  # nothing before this time will be asked for
 
     @property
@@ -65,8 +66,9 @@ class Lease:
             return min((track.settled_s(now_s) for track in self._tracks), default=now_s)
 
     def wake(self) -> None:
-        """Ask for a reading now, from the sampler's thread: a phase has just begun or ended."""
-        self._sampler.wake()
+        """A phase has just begun or ended: have it read now what can be told apart at that moment."""
+        if any(track.precise for track in self._tracks):
+            self._sampler.wake()
 
     def settle(self, time_s: float, timeout_s: float) -> None:
         """Wait until the figures at a time are settled, or give up after ``timeout_s``."""
@@ -101,6 +103,7 @@ class Sampler:
         self._ticked = threading.Condition()
         self._thread: threading.Thread | None = None
         self._past_cpu_s = self._thread_cpu_s = 0.0
+        self._told_s = -math.inf
 
     @property
     def running(self) -> bool:
@@ -163,12 +166,18 @@ class Sampler:
             now_s = self.clock.monotonic()
             if now_s >= track.due_s or (woken and track.current and now_s - track.read_s > _MIN_WAKE_GAP_S):
                 self._read(track)
-        for lease in list(self._leases):
-            lease.on_tick()
+        self._tell(self.clock.monotonic())
         with self.lock:
             for track in self._tracks.values():
                 track.series.prune(min((each.floor_s for each in self._leases if each.uses(track)), default=math.inf))
             return min((track.due_s for track in self._tracks.values()), default=math.inf)
+
+    def _tell(self, now_s: float) -> None:
+        """Let the runs book what is settled, now and then: many short phases would make it dear."""
+        if now_s - self._told_s >= _TELL_S:
+            self._told_s = now_s
+            for lease in list(self._leases):
+                lease.on_tick()
 
     def _read(self, track: Track) -> None:
         began_cpu_s = time.thread_time()

@@ -41,6 +41,11 @@ class Track:
         """Whether a reading at a phase's edge is worth taking."""
         return self._reader.current and self.due_s < math.inf
 
+    @property
+    def precise(self) -> bool:
+        """Whether such a reading makes a phase's figure better; an estimate is too rough to be worth it."""
+        return self.current and self.device.method == "measured"
+
     def settled_s(self, now_s: float) -> float:
         """Time up to which no figure will change; what is overdue is not waited for."""
         overdue_s = max(_STALE_S, 2 * (self.due_s - self.read_s)) if self.due_s < math.inf else _STALE_S

@@ -31,15 +31,15 @@ class Model({package}.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 monitor = FootprintMonitor(output_dir=sys.argv[1], run_name="run", verbose=False)
-trainer = {package}.Trainer(max_epochs={epochs}, accelerator="cpu", logger=False, enable_checkpointing=False,
+trainer = {package}.Trainer(max_epochs={epochs}, accelerator="cpu", devices={devices}, logger=False, enable_checkpointing=False,
                             enable_progress_bar=False, enable_model_summary=False, callbacks=monitor)
 trainer.fit(Model(), torch.utils.data.DataLoader(torch.randn(20, 4), batch_size=4))
 print(sorted(name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules))
 """
 
 
-def script(imports: str, package: str, step_s: float = 0.0, epochs: int = 2) -> list[str]:
-    code = SCRIPT.format(imports=imports, package=package, step_s=step_s, epochs=epochs)
+def script(imports: str, package: str, step_s: float = 0.0, epochs: int = 2, devices: int = 1) -> list[str]:
+    code = SCRIPT.format(imports=imports, package=package, step_s=step_s, epochs=epochs, devices=devices)
     return [sys.executable, "-W", "ignore", "-c", code]
 
 
@@ -79,3 +79,14 @@ def test_kill_9_leaves_the_totals_up_to_the_last_second(tmp_path: Path) -> None:
     lines = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
     recorded = [json.loads(line) for line in lines]
     assert sum(event["event"] == "span" and event["phase"] == "train" for event in recorded) >= 9
+
+
+def test_two_processes_leave_one_record(tmp_path: Path) -> None:
+    program = tmp_path / "train.py"
+    program.write_text(script("import lightning.pytorch as pl", "pl", devices=2)[-1])
+    command = [sys.executable, "-W", "ignore", str(program), str(tmp_path / "runs")]
+    subprocess.run(command, capture_output=True, check=True, timeout=240)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+    summary = read_summary(tmp_path / "runs" / "run")
+    assert summary["status"] == "finished"
+    assert summary["total_j"] > 0
