@@ -31,7 +31,8 @@ class Model({package}.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 monitor = FootprintMonitor(output_dir=sys.argv[1], run_name="run", verbose=False)
-trainer = {package}.Trainer(max_epochs={epochs}, accelerator="cpu", devices={devices}, logger=False, enable_checkpointing=False,
+trainer = {package}.Trainer(max_epochs={epochs}, accelerator="cpu", devices={devices},
+                            logger=False, enable_checkpointing=False,
                             enable_progress_bar=False, enable_model_summary=False, callbacks=monitor)
 trainer.fit(Model(), torch.utils.data.DataLoader(torch.randn(20, 4), batch_size=4))
 print(sorted(name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules))
