@@ -67,7 +67,7 @@ class Lease:
 
     def wake(self) -> None:
         """A phase has just begun or ended: have it read now what can be told apart at that moment."""
-        if any(track.precise for track in self._tracks):
+        if any(track.worth_waking for track in self._tracks):
             self._sampler.wake()
 
     def settle(self, time_s: float, timeout_s: float) -> None:
@@ -104,6 +104,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
         self._past_cpu_s = self._thread_cpu_s = 0.0
         self._told_s = -math.inf
+        self._settling = False
 
     @property
     def running(self) -> bool:
@@ -151,10 +152,14 @@ class Sampler:
         if not self._threaded:
             return
         deadline_s = time.monotonic() + timeout_s
-        with self._ticked:
-            while lease.settled_s() < time_s and (left_s := deadline_s - time.monotonic()) > 0:
-                self._wake.set()
-                self._ticked.wait(min(left_s, 0.02))
+        self._settling = True  # read gauges too, whose last readings would otherwise stay in the driver
+        try:
+            with self._ticked:
+                while lease.settled_s() < time_s and (left_s := deadline_s - time.monotonic()) > 0:
+                    self._wake.set()
+                    self._ticked.wait(min(left_s, 0.02))
+        finally:
+            self._settling = False
 
     def tick(self, *, woken: bool = False) -> float:
         """Read what is due; return the time at which the next reading is.
@@ -164,7 +169,8 @@ class Sampler:
         """
         for track in list(self._tracks.values()):
             now_s = self.clock.monotonic()
-            if now_s >= track.due_s or (woken and track.current and now_s - track.read_s > _MIN_WAKE_GAP_S):
+            hurried = (woken and track.current) or self._settling
+            if now_s >= track.due_s or (hurried and track.due_s < math.inf and now_s - track.read_s > _MIN_WAKE_GAP_S):
                 self._read(track)
         self._tell(self.clock.monotonic())
         with self.lock:

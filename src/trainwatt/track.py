@@ -19,6 +19,7 @@ _log = logging.getLogger("trainwatt")
 _GIVE_UP_S = 30.0  # a source that fails for as long is dropped
 _MAX_CPU_SHARE = 0.002  # a meter is read no more often than costs this part of a core
 _COSTS = 10  # the least of so many counts: on a busy machine a single reading may seem to cost anything
+_KNOWN = 3  # points from which on a power is known at all
 _STALE_S = 3.0  # a figure that has not come by then is taken as it is known
 
 
@@ -42,9 +43,9 @@ class Track:
         return self._reader.current and self.due_s < math.inf
 
     @property
-    def precise(self) -> bool:
-        """Whether such a reading makes a phase's figure better; an estimate is too rough to be worth it."""
-        return self.current and self.device.method == "measured"
+    def worth_waking(self) -> bool:
+        """Whether such a reading makes a phase's figure better; an estimate is too rough for that, once it is known."""
+        return self.current and (self.device.method == "measured" or len(self.series) < _KNOWN)
 
     def settled_s(self, now_s: float) -> float:
         """Time up to which no figure will change; what is overdue is not waited for."""

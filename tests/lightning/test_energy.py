@@ -49,8 +49,8 @@ def test_a_training_takes_what_its_gpu_draws(
     with nvml_library.running(make(wave)) as machine:
         monitor = train(tmp_path)
         true_j = truth_j(machine, monitor, tmp_path)
-    tolerance = 0.01 if make is h100 else 0.02
-    assert monitor.summary["total_j"] == pytest.approx(true_j, rel=tolerance)
+    unseen_j = 0.0 if make is h100 else 2 * 0.02 * 300  # up to a sample at either end
+    assert monitor.summary["total_j"] == pytest.approx(true_j, rel=0.01, abs=unseen_j)
     assert monitor.summary["measured_share"] == 1.0
     by_phase = [sum(span["joules"].values()) for span in monitor.summary["phases"].values()]
     assert sum(by_phase) == pytest.approx(monitor.summary["total_j"], rel=1e-9)

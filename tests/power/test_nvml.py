@@ -269,4 +269,4 @@ def test_meters_say_how_often_they_want_to_be_read(nvml_library, clock, find) ->
     assert counter.refresh_s == 0.1
     assert all(isinstance(gauge, Gauge) for gauge in (buffer, fast, slow))
     assert 1.0 <= buffer.max_gap_s < 120 * 0.02
-    assert (fast.max_gap_s, slow.max_gap_s) == (0.1, 1.0)
+    assert (fast.max_gap_s, slow.max_gap_s) == (0.04, 1.0)
