@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trainwatt.errors import ArgumentError
 from trainwatt.site import Factor, Site
-from trainwatt.units import G_PER_KG
+from trainwatt.site.factor import spread
+from trainwatt.site.hardware import GPUS_PER_CHASSIS, Hardware
+from trainwatt.units import G_PER_KG, H_PER_YEAR
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure with its range: ``low <= central <= high``."""
+    """A figure with its range.
+
+    Raises:
+        ArgumentError: unless ``low <= central <= high``.
+    """
 
     low: float
     central: float
     high: float
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.central <= self.high:
+            raise ArgumentError("central", self.central, f"between low={self.low!r} and high={self.high!r}")
+
     def times(self, *factors: Factor) -> Quantity:
         """The product with some factors, whose relative errors are independent: their logarithms add up in quadrature.
 
-        ``ln(high / central) = sqrt(sum of ln(high_i / central_i)^2)``, and likewise below.
+        ``ln(high / central) = sqrt(sum of ln(high_i / central_i)^2)``, and likewise below. Where the central figure is
+        0 there is no ratio, and the range is that of the products of the bounds.
         """
         central = self.central * math.prod(factor.value for factor in factors)
         if central <= 0:
-            return Quantity(0.0, 0.0, 0.0)
-        bounds = [(self.low / self.central, self.high / self.central)]
-        bounds += [(factor.low / factor.value, factor.high / factor.value) for factor in factors]
-        low = math.exp(-_quadrature(low for low, _ in bounds))
-        return Quantity(central * low, central, central * math.exp(_quadrature(high for _, high in bounds)))
+            return Quantity(0.0, 0.0, self.high * math.prod(factor.high for factor in factors))
+        lows = [self.low / self.central, *(factor.low / factor.value for factor in factors)]
+        highs = [self.high / self.central, *(factor.high / factor.value for factor in factors)]
+        return Quantity(central / spread(lows), central, central * spread(highs))
+
+    def scaled(self, by: float) -> Quantity:
+        """The product with an exact number of at least 0."""
+        return Quantity(self.low * by, self.central * by, self.high * by)
 
     def plus(self, other: Quantity) -> Quantity:
         """The sum with a quantity that is wrong in the same direction."""
         return Quantity(self.low + other.low, self.central + other.central, self.high + other.high)
+
+    def text(self, unit: str) -> str:
+        """The figure and its range with two significant figures, e.g. ``1.2 kg (0.40 to 2.0)``."""
+        return f"{_figures(self.central)} {unit} ({_figures(self.low)} to {_figures(self.high)})"
 
     def to_dict(self) -> dict[str, float]:
         """A JSON-able form."""
@@ -46,32 +65,41 @@ class Footprint:
     """What some energy means at a site.
 
     Attributes:
-        facility_kwh: energy of the IT with the facility's overhead.
+        energy_kwh: energy of the IT.
+        facility_kwh: the same with the facility's overhead.
         co2e_kg: operational, location-based.
         water_l: of the facility and of the electricity's generation.
         cost: None where no price is known.
-        currency: of the cost.
+        currency: of the cost, an ISO 4217 code; empty where it is not known.
+        embodied_kg: the run's share of what making its hardware emitted, kgCO2e; None where that is not asked for.
+        factors: every figure that goes into it, with its source.
     """
 
+    energy_kwh: Quantity
     facility_kwh: Quantity
     co2e_kg: Quantity
     water_l: Quantity
     cost: Quantity | None
     currency: str
+    embodied_kg: Quantity | None
+    factors: tuple[Factor, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """A JSON-able form, without the factors."""
         return {
             "facility_kwh": self.facility_kwh.to_dict(),
             "co2e_kg": self.co2e_kg.to_dict(),
+            "embodied_kg": self.embodied_kg.to_dict() if self.embodied_kg else None,
             "water_l": self.water_l.to_dict(),
             "cost": self.cost.to_dict() if self.cost else None,
             "currency": self.currency if self.cost else None,
         }
 
 
-def footprint(energy_kwh: Quantity, site: Site) -> Footprint:
-    """The operational footprint of some IT energy.
+def footprint(
+    energy_kwh: Quantity, site: Site, *, hours: float | None = None, embodied: Sequence[Hardware] = ()
+) -> Footprint:
+    """The footprint of some IT energy.
 
     ``E_facility = E_IT * PUE``; ``CO2e = E_facility * CI``; ``water = E_IT * (WUE + PUE * EWIF)``;
     ``cost = E_facility * price`` (The Green Grid for PUE and WUE; Greenhouse Gas Protocol, scope 2, location-based).
@@ -79,16 +107,81 @@ def footprint(energy_kwh: Quantity, site: Site) -> Footprint:
     Args:
         energy_kwh: energy of the IT, kWh.
         site: where it is used.
+        hours: how long the hardware was held; needed where hardware is given.
+        embodied: the hardware that was held; none: no embodied emissions.
+
+    Raises:
+        ArgumentError: hardware without hours, or negative hours.
     """
-    grams = energy_kwh.times(site.pue, site.carbon_intensity)
     return Footprint(
+        energy_kwh=energy_kwh,
         facility_kwh=energy_kwh.times(site.pue),
-        co2e_kg=Quantity(grams.low / G_PER_KG, grams.central / G_PER_KG, grams.high / G_PER_KG),
+        co2e_kg=energy_kwh.times(site.pue, site.carbon_intensity).scaled(1 / G_PER_KG),
         water_l=energy_kwh.times(site.wue).plus(energy_kwh.times(site.pue, site.ewif)),
         cost=energy_kwh.times(site.pue, site.price) if site.price else None,
         currency=site.currency,
+        embodied_kg=embodied_kg(embodied, hours) if embodied else None,
+        factors=(*site.factors, *(factor for hardware in embodied for factor in hardware.factors)),
     )
 
 
-def _quadrature(ratios: Iterable[float]) -> float:
-    return math.sqrt(sum(math.log(ratio) ** 2 if ratio > 0 else math.inf for ratio in ratios))
+def embodied_kg(embodied: Sequence[Hardware], hours: float | None) -> Quantity:
+    """The share of a run in what making its hardware emitted, in kgCO2e.
+
+    ``sum of n * (M_device + M_chassis / 8) * hours / (lifetime_years * 8760 * utilisation)`` (Luccioni et al. 2023,
+    "Estimating the Carbon Footprint of BLOOM", section 4.1). What is wrong with one source's masses is wrong with all
+    of them, so their ranges add up.
+
+    Args:
+        embodied: the hardware that was held.
+        hours: for how long.
+
+    Raises:
+        ArgumentError: no hours, or negative ones.
+    """
+    if hours is None or not 0 <= hours < math.inf:
+        raise ArgumentError("hours", hours, "how many hours the hardware was held, at least 0")
+    total = Quantity(0.0, 0.0, 0.0)
+    for hardware in embodied:
+        share = hardware.count * hours / (hardware.lifetime_years * H_PER_YEAR * hardware.utilisation)
+        total = total.plus(_mass(hardware.device).scaled(share))
+        if hardware.chassis:
+            total = total.plus(_mass(hardware.chassis).scaled(share / GPUS_PER_CHASSIS))
+    return total
+
+
+def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
+    """The same run on another grid: its CO2e is ``CI_there / CI_here`` of what it is here, its hardware the same.
+
+    Args:
+        here: the footprint of the run at the site.
+        site: where it happened.
+        zone: the other grid, of the same source and basis: figures of two bases are never compared.
+
+    Returns:
+        Its ranges are those of the other grid. No cost where the two prices do not compare.
+
+    Raises:
+        ArgumentError: an unknown zone, or one whose carbon intensity does not compare with the site's own.
+    """
+    there = site.moved(zone)
+    hardware = tuple(factor for factor in here.factors if factor not in site.factors)
+    moved = footprint(here.energy_kwh, there)
+    return replace(moved, embodied_kg=here.embodied_kg, factors=(*there.factors, *hardware))
+
+
+def ranking(here: Footprint, site: Site) -> list[tuple[str, Footprint]]:
+    """The same run on every grid that compares with the site's own, this one among them, least CO2e first."""
+    moved = ((zone, elsewhere(here, site, zone)) for zone in site.comparable_zones())
+    return sorted(moved, key=lambda pair: pair[1].co2e_kg.central)
+
+
+def _mass(factor: Factor) -> Quantity:
+    return Quantity(factor.low, factor.value, factor.high)
+
+
+def _figures(value: float) -> str:
+    """A number with two significant figures and no exponent."""
+    rounded = f"{value:.1e}"
+    exponent = int(rounded.partition("e")[2])
+    return f"{float(rounded):.{max(0, 1 - exponent)}f}" if value else "0"

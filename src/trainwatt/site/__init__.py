@@ -1,4 +1,8 @@
-"""Where a run happens, and what its energy means there."""
+"""Where a run happens, and what its energy means there.
+
+What making the hardware emitted is in :mod:`trainwatt.site.hardware`, everyday comparisons in
+:mod:`trainwatt.site.everyday`.
+"""
 
 from __future__ import annotations
 

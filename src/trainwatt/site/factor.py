@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,14 +13,17 @@ class Factor:
     """A figure with its range and its source.
 
     Attributes:
+        name: what it is, e.g. ``carbon intensity``.
         value: the figure.
         low, high: its range, ``low <= value <= high``.
         unit: e.g. ``gCO2e/kWh``.
         source: who published it, or ``given`` by the user.
-        year: the year or period that it holds for; empty where that does not apply.
-        basis: what it counts, e.g. ``lifecycle, production``.
+        year: the year or period that it holds for; empty where the source tells none.
+        basis: what it counts, e.g. ``lifecycle, production``; figures of two bases do not compare.
+        note: what a reader should know of the figure or its range; mostly empty.
     """
 
+    name: str
     value: float
     low: float
     high: float
@@ -26,12 +31,30 @@ class Factor:
     source: str
     year: str = ""
     basis: str = ""
+    note: str = ""
 
     @classmethod
-    def given(cls, value: float, unit: str) -> Factor:
+    def given(cls, name: str, value: float, unit: str) -> Factor:
         """The user's own figure: taken as exact."""
-        return cls(value, value, value, unit, "given")
+        return cls(name, value, value, value, unit, "given")
+
+    def compares_with(self, other: Factor) -> bool:
+        """Whether a ratio of the two means something: one source, one basis, one unit, and not the user's own."""
+        same = (self.source, self.basis, self.unit) == (other.source, other.basis, other.unit)
+        return same and self.source != "given"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able form."""
         return asdict(self)
+
+
+def spread(ratios: Iterable[float]) -> float:
+    """How far a product may be from its central figure, as a ratio of at least 1.
+
+    The relative errors of its parts are independent of each other, so that their logarithms add up in quadrature:
+    ``exp(sqrt(sum of ln(ratio)^2))``. A ratio of 0 tells nothing of that side: infinity.
+
+    Args:
+        ratios: ``high / central``, or ``low / central``, of each part.
+    """
+    return math.exp(math.sqrt(sum(math.log(ratio) ** 2 if ratio > 0 else math.inf for ratio in ratios)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from trainwatt.errors import ArgumentError
 from trainwatt.site import tables
@@ -20,8 +20,7 @@ _CLOUD_VARIABLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A grid zone, perhaps in a cloud region.
 
     Attributes:
@@ -42,7 +41,7 @@ def find_place(zone: str | None, cloud: str | None, environ: Mapping[str, str], 
         zone: a country or subdivision; decides over the region's own where both are given.
         cloud: a cloud region, ``provider/region``.
         environ: the environment's variables.
-        root: where ``etc/localtime`` is looked for.
+        root: where ``etc`` and ``usr`` are looked for.
 
     Raises:
         ArgumentError: an unknown zone or region; names the nearest known ones.
@@ -52,52 +51,78 @@ def find_place(zone: str | None, cloud: str | None, environ: Mapping[str, str], 
         return Place(_zone(zone), region, "given")
     if region is not None:
         return Place(tables.region_zone(region), region, "given")
+    return _from_cloud(environ) or _from_time_zone(environ, root) or Place(tables.WORLD, None, "unknown: world average")
+
+
+def _from_cloud(environ: Mapping[str, str]) -> Place | None:
     for variable, provider in _CLOUD_VARIABLES.items():
-        if (region := f"{provider}/{environ.get(variable, '').lower()}") in tables.regions():
-            return Place(tables.region_zone(region), region, f"from the environment variable {variable}")
-    name = _time_zone(environ, root)
-    if name and (country := _country_of(name, root)) in tables.grids():
-        return Place(country, None, f"guessed from the time zone {name}")
-    return Place(tables.WORLD, None, "unknown: the world's average")
+        value = environ.get(variable, "").replace(" ", "").lower()  # Azure also tells display names: France Central
+        if value and (region := f"{provider}/{value}") in tables.regions():
+            return Place(tables.region_zone(region), region, f"cloud environment: {variable}")
+    return None
+
+
+def _from_time_zone(environ: Mapping[str, str], root: Path) -> Place | None:
+    try:
+        for name in _time_zones(environ, root):
+            if (country := _country_of(name, root)) in tables.grids():
+                return Place(country, None, f"guessed from the time zone {name}")
+    except (OSError, ValueError):  # a hint that cannot be read is none
+        pass
+    return None
 
 
 def _zone(zone: str) -> str:
-    names = tables.zone_names()
-    if isinstance(zone, str) and (known := names.get(zone.strip().upper())):
-        return known
-    expected = "a country (ISO 3166-1, such as 'FR' or 'FRA') or a subdivision (ISO 3166-2, such as 'US-CA')"
-    raise ArgumentError("zone", zone, expected + _nearest(zone, names))
+    called = tables.zones_called()
+    zones = called.get(zone.strip().upper(), []) if isinstance(zone, str) else []
+    if len(zones) == 1:
+        return zones[0]
+    expected = (
+        "a country (ISO 3166-1, such as 'FR' or 'FRA') or a subdivision of the United States or China (ISO 3166-2, "
+        "such as 'US-CA')"
+    )
+    raise ArgumentError("zone", zone, expected + _did_you_mean(zones or _nearest(zone, called)))
 
 
 def _region(cloud: str) -> str:
     if isinstance(cloud, str) and (region := cloud.strip().lower()) in tables.regions():
         return region
     expected = "a cloud region, such as 'gcp/europe-west9', 'aws/eu-west-3' or 'azure/francecentral'"
-    raise ArgumentError("cloud", cloud, expected + _nearest(cloud, tables.regions()))
+    raise ArgumentError("cloud", cloud, expected + _did_you_mean(_nearest(cloud, tables.regions())))
 
 
-def _nearest(given: object, known: Iterable[str]) -> str:
+def _nearest(given: object, known: Iterable[str]) -> list[str]:
     folded = {name.upper(): name for name in known}
-    near = difflib.get_close_matches(str(given).upper(), folded, n=3, cutoff=0.7)
-    return f"; did you mean {' or '.join(repr(folded[name]) for name in near)}?" if near else ""
+    return [folded[name] for name in difflib.get_close_matches(str(given).upper(), folded, n=3, cutoff=0.7)]
 
 
-def _time_zone(environ: Mapping[str, str], root: Path) -> str:
-    """The name of the time zone, e.g. ``Europe/Paris``; empty where it has none."""
-    if name := environ.get("TZ", "").lstrip(":"):
-        return name
+def _did_you_mean(names: list[str]) -> str:
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
+
+
+def _time_zones(environ: Mapping[str, str], root: Path) -> Iterator[str]:
+    """What the machine calls its time zone, e.g. ``Europe/Paris``, the most telling first."""
+    yield environ.get("TZ", "").lstrip(":")
     link = root / "etc" / "localtime"
-    target = link.readlink() if link.is_symlink() else Path()
-    return str(target).partition("zoneinfo/")[2]
+    if link.is_symlink():
+        yield link.readlink().as_posix().partition("zoneinfo/")[2]
+    if (file := root / "etc" / "timezone").is_file():
+        yield file.read_text(encoding="utf-8").strip()
 
 
 def _country_of(time_zone: str, root: Path) -> str:
-    """The country of a time zone by the system's own table; empty where it is in several, or in none."""
-    table = root / "usr" / "share" / "zoneinfo" / "zone.tab"
-    if not table.exists():
+    """The country of a time zone by the system's own table, older names being links; empty where it is in none."""
+    zones = root / "usr" / "share" / "zoneinfo"
+    table = zones / "zone.tab"
+    if not time_zone or not table.is_file():
         return ""
-    for line in table.read_text(encoding="utf-8").splitlines():
+    countries = dict(_zone_tab(table.read_text(encoding="utf-8")))
+    linked = (zones / time_zone).resolve().as_posix().partition("zoneinfo/")[2]
+    return countries.get(time_zone) or countries.get(linked, "")
+
+
+def _zone_tab(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
         cells = line.split("\t")
-        if not line.startswith("#") and len(cells) > 2 and cells[2] == time_zone:
-            return cells[0]
-    return ""
+        if not line.startswith("#") and len(cells) > 2:
+            yield cells[2], cells[0]

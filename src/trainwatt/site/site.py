@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainwatt.errors import ArgumentError
-from trainwatt.site import tables
+from trainwatt.site import lookup, tables
 from trainwatt.site.factor import Factor
 from trainwatt.site.place import Place, find_place
-
-# A year's mean in place of the hours of the run: against 2020's hourly data of France, Germany and Great Britain, a
-# day's mean lies 22 to 33 % off it on average; in France nine days in ten lie between 36 % below and 115 % above.
-_HOURLY_LOW, _HOURLY_HIGH = 0.64, 1.6
-_GRID_UNIT = "gCO2e/kWh"
-_WATER_UNIT = "L/kWh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +21,14 @@ class Site:
         zone: grid zone, e.g. ``FR``, ``US-CA``, or ``WORLD``.
         name: its name.
         cloud: cloud region, ``provider/region``, or None.
-        origin: how the place is known, e.g. ``given`` or ``guessed from the time zone Europe/Paris``.
+        origin: how the place is known: ``given``, ``cloud environment: <variable>``, ``guessed from the time zone
+            <name>``, or ``unknown: world average``.
         carbon_intensity: gCO2e per kWh of electricity.
         pue: power usage effectiveness: facility energy over IT energy.
         wue: litres of water that the facility uses per kWh of IT energy.
         ewif: litres of water per kWh of electricity in its generation.
         price: per kWh; None where none is known: then there is no cost, rather than an invented one.
-        currency: of the prices at the place, an ISO 4217 code; empty where none is known.
+        currency: of the price, an ISO 4217 code; empty where none is known.
     """
 
     zone: str
@@ -61,12 +56,15 @@ class Site:
     ) -> Site:
         """The site that a user describes; what is not given is looked up, offline.
 
+        Where both a zone and a cloud region are given, the zone decides on the grid and the price, the region on PUE
+        and WUE, even where they lie in different places. With a zone alone the machine is taken for one's own.
+
         Args:
-            zone: country or subdivision.
+            zone: country (ISO 3166-1, two or three letters, or its name) or subdivision (ISO 3166-2).
             cloud: cloud region, ``provider/region``.
             pue: power usage effectiveness, at least 1.
-            wue: litres per kWh.
-            tariff: price per kWh.
+            wue: litres per kWh of IT energy.
+            tariff: price per kWh, in the local currency.
             carbon_intensity: gCO2e per kWh.
             environ: the environment's variables.
 
@@ -74,20 +72,51 @@ class Site:
             ArgumentError: names the argument, what was given, and what would be right.
         """
         place = find_place(zone, cloud, environ)
-        grid = tables.grids()[place.zone]
-        price, currency = _price(place.zone)
+        price, currency = _price(place.zone, tariff)
         return cls(
             zone=place.zone,
-            name=grid["name"],
+            name=tables.grids()[place.zone]["name"],
             cloud=place.cloud,
             origin=place.origin,
-            carbon_intensity=_given("carbon_intensity", carbon_intensity, 0, _GRID_UNIT) or _grid_factor(grid),
-            pue=_given("pue", pue, 1, "") or _facility_factor(place, "pue", ""),
-            wue=_given("wue", wue, 0, _WATER_UNIT) or _facility_factor(place, "wue_l_per_kwh", _WATER_UNIT),
-            ewif=_water_factor(grid),
-            price=_given("tariff", tariff, 0, "/kWh") or price,
+            carbon_intensity=_intensity(place, carbon_intensity),
+            pue=_given("pue", "PUE", pue, 1, "") or lookup.facility(place, "PUE", "pue", ""),
+            wue=_given("wue", "WUE", wue, 0, lookup.WATER_UNIT)
+            or lookup.facility(place, "WUE", "wue_l_per_kwh", lookup.WATER_UNIT),
+            ewif=lookup.water_of_the_grid(place.zone),
+            price=price,
             currency=currency,
         )
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """Every figure that the site's footprints come from."""
+        known = (self.carbon_intensity, self.pue, self.wue, self.ewif, self.price)
+        return tuple(factor for factor in known if factor is not None)
+
+    def moved(self, zone: str) -> Site:
+        """The same machine on another grid, for a comparison: with its own PUE and WUE.
+
+        The price is left out where the two are not of one source, basis and currency; a tariff of the user's never is.
+
+        Args:
+            zone: as in :meth:`resolve`.
+
+        Raises:
+            ArgumentError: an unknown zone, or one whose carbon intensity is of another source or basis.
+        """
+        there = Site.resolve(zone=zone, environ={})
+        here = self.carbon_intensity
+        if not here.compares_with(there.carbon_intensity):
+            kind = f"carbon intensity is {here.source}" if here.source == "given" else f"{here.source}, {here.basis}"
+            raise ArgumentError("zone", zone, f"a zone whose figure compares with {self.zone}'s own ({kind})")
+        price = there.price if self.price and there.price and self.price.compares_with(there.price) else None
+        return replace(there, pue=self.pue, wue=self.wue, price=price, currency=there.currency if price else "")
+
+    def comparable_zones(self) -> tuple[str, ...]:
+        """The zones, this one among them, whose carbon intensity is of the same source and basis; not the world."""
+        places = (Place(zone, None, "given") for zone in tables.grids() if zone != tables.WORLD)
+        here = self.carbon_intensity
+        return tuple(place.zone for place in places if here.compares_with(lookup.carbon_intensity(place)))
 
     def text(self) -> str:
         """The place, its carbon intensity and where both come from, in a line."""
@@ -114,46 +143,24 @@ class Site:
         }
 
 
-def _given(argument: str, value: float | None, least: float, unit: str) -> Factor | None:
+def _intensity(place: Place, given: float | None) -> Factor:
+    own = _given("carbon_intensity", "carbon intensity", given, 0, lookup.GRID_UNIT)
+    return own or lookup.carbon_intensity(place)
+
+
+def _price(zone: str, tariff: float | None) -> tuple[Factor | None, str]:
+    """The price and its currency: a tariff is in the local one, which is not always that of the known price."""
+    local = lookup.local_currency(zone)
+    if given := _given("tariff", "price", tariff, 0, f"{local}/kWh"):
+        return given, local
+    price = lookup.price(zone)
+    return price, price.unit.partition("/")[0] if price else ""
+
+
+def _given(argument: str, name: str, value: float | None, least: float, unit: str) -> Factor | None:
     if value is None:
         return None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not least <= value < float("inf"):
         raise ArgumentError(argument, value, f"a number of at least {least:g}{f' {unit}' if unit else ''}")
-    return Factor.given(float(value), unit)
-
-
-def _grid_factor(grid: tables.Row) -> Factor:
-    """A year's mean, its range widened by how far the hours of a run may lie from it."""
-    value = float(grid["gco2e_per_kwh"])
-    low, high = float(grid["gco2e_low"] or value), float(grid["gco2e_high"] or value)
-    basis = f"{grid['basis']}, {grid['flow']}, yearly mean"
-    return Factor(value, low * _HOURLY_LOW, high * _HOURLY_HIGH, _GRID_UNIT, grid["source"], grid["year"], basis)
-
-
-def _facility_factor(place: Place, column: str, unit: str) -> Factor:
-    """PUE or WUE: the region's own, its provider's, or none for a machine of one's own."""
-    region = tables.regions().get(place.cloud or "")
-    if region is not None and region[column]:
-        value, year = float(region[column]), region[f"{column.split('_', maxsplit=1)[0]}_year"]
-        return Factor(value, value, value, unit, region["source"], year)
-    row = tables.defaults()[region["provider"] if region else "own_machine"]
-    value = float(row[column])
-    return Factor(value, value, value, unit, row["source"])
-
-
-def _water_factor(grid: tables.Row) -> Factor:
-    value = float(grid["ewif_l_per_kwh"])
-    return Factor(value, value, value, _WATER_UNIT, "EcoLogits 0.11.3", "", grid["ewif_quality"])
-
-
-def _price(zone: str) -> tuple[Factor | None, str]:
-    """What is paid, or what is traded where only that is known; the range spans all that is known."""
-    rows = tables.prices(zone)
-    if not rows:
-        return None, ""
-    values = [float(row["price_per_kwh"]) for row in rows]
-    first = rows[0]
-    unit = f"{first['currency']}/kWh"
-    factor = Factor(values[0], min(values), max(values), unit, first["source"], first["period"], first["price_type"])
-    return factor, first["currency"]
+    return Factor.given(name, float(value), unit)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import io
+import pkgutil
+from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 Row = Mapping[str, str]
 
 WORLD = "WORLD"
-_DATA = Path(__file__).parent / "data"
 
 # The table places regions in the United States in the whole country; the states are public.
 _US_STATES = {
@@ -39,27 +40,34 @@ _US_STATES = {
     "gcp/us-west2": "CA",
     "gcp/us-west3": "UT",
     "gcp/us-west4": "NV",
+    "ovh/us-hillsboro": "OR",
+    "ovh/us-vint_hill": "VA",
 }
 
 
 @cache
 def grids() -> dict[str, Row]:
     """Grids by zone: ISO 3166-1 alpha-2, ISO 3166-2 for subdivisions, or ``WORLD``."""
-    return {row["zone"]: row for row in _rows("grids.csv")}
+    return {row["zone"]: row for row in rows("grids.csv")}
 
 
 @cache
-def zone_names() -> dict[str, str]:
-    """Zones by everything that they may be called: codes of two and three letters, subdivisions, names; in capitals."""
-    names = {row["name"].upper(): zone for zone, row in grids().items()}
-    names |= {row["iso3"]: zone for zone, row in grids().items() if row["zone_type"] == "country"}
-    return names | {zone: zone for zone in grids()}
+def zones_called() -> dict[str, list[str]]:
+    """Zones by everything that they may be called, in capitals: codes of two and three letters, subdivisions, names.
+
+    A name may be that of several zones, as Georgia is; a code never is.
+    """
+    called: defaultdict[str, list[str]] = defaultdict(list)
+    for zone, row in grids().items():
+        called[row["name"].upper()].append(zone)
+    countries = {row["iso3"]: [zone] for zone, row in grids().items() if row["zone_type"] == "country"}
+    return {**called, **countries, **{zone: [zone] for zone in grids()}}
 
 
 @cache
 def regions() -> dict[str, Row]:
     """Cloud regions by ``provider/region``."""
-    return {f"{row['provider']}/{row['region']}": row for row in _rows("cloud_regions.csv")}
+    return {f"{row['provider']}/{row['region']}": row for row in rows("cloud_regions.csv")}
 
 
 def region_zone(region: str) -> str:
@@ -69,17 +77,23 @@ def region_zone(region: str) -> str:
 
 
 @cache
-def defaults() -> dict[str, Row]:
-    """PUE and WUE by provider, where a region publishes none."""
-    return {row["provider"]: row for row in reversed(list(_rows("provider_defaults.csv")))}
+def defaults(provider: str) -> tuple[Row, ...]:
+    """PUE and WUE of a provider, by area, where a region publishes none."""
+    return tuple(row for row in rows("provider_defaults.csv") if row["provider"] == provider)
 
 
-def prices(zone: str) -> list[Row]:
-    """Prices of electricity in a zone, what is paid before what is traded; empty where none is known."""
-    rows = [row for row in _rows("electricity_prices.csv") if row["zone"] == zone]
-    return sorted(rows, key=lambda row: row["price_type"].startswith("wholesale"))
+@cache
+def prices() -> dict[str, list[Row]]:
+    """Prices of electricity by zone, what is paid before what is traded; zones with none are absent."""
+    by_zone: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows("electricity_prices.csv"), key=lambda row: row["price_type"].startswith("wholesale")):
+        by_zone[row["zone"]].append(row)
+    return dict(by_zone)
 
 
-def _rows(name: str) -> Iterator[Row]:
-    with (_DATA / name).open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
+@cache
+def rows(name: str) -> tuple[Row, ...]:
+    """The rows of a table."""
+    # pkgutil, not importlib.resources: that takes longer to import than all the tables take to read.
+    data = pkgutil.get_data(__package__, f"data/{name}") or b""
+    return tuple(csv.DictReader(io.StringIO(data.decode(), newline="")))
