@@ -28,6 +28,7 @@ FLOORS = {
     "timeline": 2,
     "ledger": 2,
     "footprint": 3,
+    "stopping": 3,
     "report": 4,
     "text": 4,
     "record": 5,
