@@ -118,5 +118,6 @@ def _figures(value: float, digits: int = 3) -> str:
     """A number with so many significant figures and no exponent."""
     if value == 0:
         return "0"
+    value = float(f"{value:.{digits}g}")
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, decimals):.{max(0, decimals)}f}"
+    return f"{value:.{max(0, decimals)}f}"
