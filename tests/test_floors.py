@@ -73,11 +73,30 @@ def test_importing_the_core_imports_no_framework_and_no_plugin() -> None:
     code = f"import sys, {modules}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in run.stdout.split()}
-    assert loaded & (FRAMEWORKS | {"trainwatt_lightning"}) == set()
+    assert loaded & (FRAMEWORKS | {"trainwatt_lightning", "trainwatt_keras", "trainwatt_transformers"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "own"),
+    [
+        ("trainwatt_lightning", "lightning.pytorch"),
+        ("trainwatt_keras", "keras"),
+        ("trainwatt_transformers", "transformers.Trainer"),
+    ],
+)
+def test_importing_a_plugin_imports_no_framework_but_its_own(plugin: str, own: str) -> None:
+    """What the framework itself brings along is its own affair."""
+    module, _, name = own.rpartition(".")
+    frameworks = []
+    for line in (f"from {module} import {name}" if module else f"import {name}", f"import {plugin}"):
+        code = f"import sys\n{line}\nprint(*sys.modules)"
+        run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+        frameworks.append({name.split(".")[0] for name in run.stdout.splitlines()[-1].split()} & FRAMEWORKS)
+    assert frameworks[1] <= frameworks[0]
 
 
 def test_a_plugin_is_typed_for_its_users() -> None:
-    for package in ("trainwatt", "trainwatt_lightning"):
+    for package in ("trainwatt", "trainwatt_lightning", "trainwatt_keras", "trainwatt_transformers"):
         spec = importlib.util.find_spec(package)
         assert spec is not None
         assert spec.origin is not None

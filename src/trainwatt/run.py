@@ -123,6 +123,11 @@ class Run:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""
         return self._session.end_epoch() if self._session else None
 
+    def settle(self) -> None:
+        """Wait for the figures up to now, half a second at most: where the next report has to be exact."""
+        if self._session:
+            self._session.settle()
+
     def report(self) -> Report | None:
         """The run so far."""
         return self._session.report() if self._session else None

@@ -147,6 +147,11 @@ class Session:
         return self._report(time_s, epoch)
 
     @_harmless
+    def settle(self) -> None:
+        """Wait for the figures up to now, half a second at most."""
+        self._lease.settle(self._clock.monotonic(), _LAST_FIGURES_S)
+
+    @_harmless
     def report(self) -> Report:
         """The run so far; the last moments are carried on from the latest samples."""
         with self._lock:

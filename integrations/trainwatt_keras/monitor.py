@@ -1,0 +1,285 @@
+"""The Keras callback: hooks in, values in the logs out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Literal
+
+import keras
+
+from trainwatt.power.device import KINDS
+from trainwatt.report import Report
+from trainwatt.run import Run, status_of
+from trainwatt.settings import Settings
+from trainwatt_keras import calls
+from trainwatt_keras.model import gpu_uuids, time_saves
+from trainwatt_keras.neighbours import put_first, shorten_bar
+
+_log = logging.getLogger("trainwatt")
+
+_RECENT = 256  # more than there are batches under way between Keras's threads
+
+
+class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Measures the energy of a training and adds it, with its footprint, to Keras's own logs.
+
+    Each call of ``fit``, ``evaluate`` or ``predict`` with this callback is a run. Values are added to the logs at the
+    end of every epoch, evaluation and prediction, and so are in ``History``, ``CSVLogger`` and ``TensorBoard``.
+
+    Args:
+        zone: where the run happens: a country (``"FR"``) or a subdivision (``"US-CA"``). None: see ``cloud``, then what
+            the environment tells, then the world's average.
+        cloud: a cloud region, such as ``"gcp/europe-west9"``.
+        pue: power usage effectiveness of the data centre, at least 1.
+        wue: water that the data centre uses, in litres per kWh.
+        tariff: price of electricity per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh.
+        devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
+        scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
+        interval: at most this many seconds between samples.
+        idle_w: watts of the processor at rest, where it can only be estimated.
+        full_w: watts of the processor at full load, where it can only be estimated.
+        prog_bar: whether the progress bar's last line of an epoch shows the energy so far, in Wh.
+        verbose: whether to print a summary at the end of a run.
+        output_dir: where run folders are made; None: no run folder.
+        run_name: the run folder's name; None: the start time.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+
+    async_safe = True  # the hooks of a batch's end may run in Keras's own threads: they look at no value
+
+    def __init__(
+        self,
+        *,
+        zone: str | None = None,
+        cloud: str | None = None,
+        pue: float | None = None,
+        wue: float | None = None,
+        tariff: float | None = None,
+        carbon_intensity: float | None = None,
+        devices: Sequence[str] = KINDS,
+        scope: str = "machine",
+        interval: float = 1.0,
+        idle_w: float | None = None,
+        full_w: float | None = None,
+        prog_bar: bool = True,
+        verbose: bool = True,
+        output_dir: str | os.PathLike[str] | None = "footprint",
+        run_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        settings = Settings.check(
+            zone=zone,
+            cloud=cloud,
+            pue=pue,
+            wue=wue,
+            tariff=tariff,
+            carbon_intensity=carbon_intensity,
+            devices=devices,
+            scope=scope,
+            interval=interval,
+            idle_w=idle_w,
+            full_w=full_w,
+            verbose=verbose,
+            output_dir=output_dir,
+            run_name=run_name,
+        )
+        self._prog_bar = prog_bar
+        self._run = Run(settings)
+        self._kind: Literal["fit", "test", "predict"] | None = None
+        self._call: calls.Call | None = None
+        self._validates = False
+        self._published: dict[str, float] = {}
+        self._undo = ExitStack()
+        self._steps: int | None = None
+        self._begun = 0
+        self._ends: deque[int] = deque(maxlen=_RECENT)
+        calls.watch()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of the last run that has ended; empty before."""
+        return self._run.summary
+
+    def set_model(self, model: Any) -> None:
+        """The callbacks are being listed: the first one's values reach all others."""
+        super().set_model(model)
+        put_first(self)
+
+    # a training
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """A run begins."""
+        self._start("fit")
+        self._run.begin("setup")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """An epoch begins."""
+        self._run.end("setup")
+        self._begin_steps()
+        self._run.begin("train", epoch=epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """An epoch has ended, its evaluation included."""
+        self._count_last()
+        self._run.end("train")
+        self._have_figures()
+        report = self._run.end_epoch()
+        if report is not None:
+            # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out
+            none_made = {"energy/validate_kwh": 0.0} if self._validates else {}
+            self._publish(logs, none_made | report.metrics())
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """A training has ended."""
+        self._stop_unless_watched()
+
+    # an evaluation, in a training or by itself, and a prediction
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """An evaluation begins."""
+        if self._kind == "fit":
+            self._validates = True
+            self._run.begin("validate")
+        else:
+            self._start("test")
+            self._run.begin("test")
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """An evaluation ends."""
+        if self._kind == "fit":
+            self._run.end("validate")
+        else:
+            self._end_inference("test", logs)
+
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """A prediction begins."""
+        if self._kind is None:
+            self._start("predict")
+        self._run.begin("predict")
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        """A prediction ends."""
+        if self._kind == "predict":
+            self._end_inference("predict", logs)
+        else:
+            self._run.end("predict")
+
+    # steps: a batch's number tells how many were made before it, in however many at a time
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Batches before this one have been made."""
+        self._run.step(batch - self._begun)
+        self._begun = batch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """This batch has been made, too."""
+        self._ends.append(batch)
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """As in training; evaluation steps within a training are not counted."""
+        if self._kind == "test":
+            self.on_train_batch_begin(batch)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """As in training."""
+        if self._kind == "test":
+            self._ends.append(batch)
+
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """As in training."""
+        if self._kind == "predict":
+            self.on_train_batch_begin(batch)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """As in training."""
+        if self._kind == "predict":
+            self._ends.append(batch)
+
+    def _begin_steps(self) -> None:
+        self._begun = 0
+        self._ends.clear()
+
+    def _count_last(self) -> None:
+        """No batch begins after the last one, and TensorFlow lets one begin before it finds that there is none."""
+        made = max(self._ends, default=-1) + 1
+        if self._steps is not None:
+            made = min(made, self._steps)
+        self._run.step(max(0, made - self._begun))
+        self._begin_steps()
+
+    # what the hooks share
+
+    def _have_figures(self) -> None:
+        """A first epoch may be over before the first reading, but CSVLogger takes its columns from it."""
+        report = None if self._published else self._run.report()
+        if report is not None and not report.total.total_j:
+            self._run.settle()
+
+    def _start(self, kind: Literal["fit", "test", "predict"]) -> None:
+        self._undo.close()
+        model = self.model if isinstance(self.model, keras.Model) else None
+        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model))
+        self._kind = kind
+        self._steps = (getattr(self, "params", None) or {}).get("steps")
+        self._published.clear()
+        self._begin_steps()
+        self._call = calls.current(model)
+        if self._call is not None:
+            self._call.at_end(self._stop)
+        self._validates = self._call is not None and self._call.validates
+        self._borrow(model)
+
+    def _borrow(self, model: Any) -> None:
+        """What the plugin changes for the time of a run."""
+        callbacks = put_first(self)
+        if callbacks is None:
+            _log.warning(
+                "trainwatt: values reach only the callbacks that are called after FootprintMonitor; call it first"
+            )
+        else:
+            shorten_bar(callbacks, self._published, self._undo, shown=self._prog_bar)
+        if model is not None:
+            time_saves(model, self._run, self._undo)
+
+    def _end_inference(self, phase: Literal["test", "predict"], logs: dict[str, Any] | None) -> None:
+        self._count_last()
+        self._run.end(phase)
+        self._run.settle()
+        report = self._run.report()
+        if report is not None:
+            complete = self._call is not None and report.phases[phase].steps == self._steps
+            samples = self._call.samples if self._call is not None and complete else None
+            self._publish(logs, _inference_metrics(report, phase, samples))
+        self._stop_unless_watched()
+
+    def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
+        """Keras hands the same dictionary to one callback after the other."""
+        self._published.clear()
+        self._published.update(metrics)
+        if logs is not None:
+            logs.update(metrics)
+
+    def _stop_unless_watched(self) -> None:
+        """A loop of one's own with Keras's list of callbacks ends here, a call of the model when it returns."""
+        if self._call is None:
+            self._stop(None)
+
+    def _stop(self, error: BaseException | None) -> None:
+        self._count_last()
+        self._undo.close()
+        self._kind = self._call = None
+        self._run.stop(status_of(error))
+
+
+def _inference_metrics(report: Report, phase: Literal["test", "predict"], samples: int | None) -> dict[str, float]:
+    span = report.phases[phase]
+    metrics = report.metrics() | replace(report, recent=span).step_metrics()
+    return metrics | ({"energy/sample_j": span.total_j / samples} if samples else {})

@@ -1,0 +1,17 @@
+"""trainwatt for the Hugging Face Trainer.
+
+>>> from trainwatt_transformers import FootprintCallback  # doctest: +SKIP
+>>> trainer = Trainer(model, args, train_dataset=data, callbacks=[FootprintCallback()])  # doctest: +SKIP
+
+Importing it makes ``TrainingArguments(report_to=["trainwatt", ...])`` known to transformers.
+"""
+
+from __future__ import annotations
+
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+from trainwatt_transformers.callback import FootprintCallback
+
+__all__ = ["FootprintCallback"]
+
+INTEGRATION_TO_CALLBACK["trainwatt"] = FootprintCallback

@@ -1,0 +1,303 @@
+"""The Trainer's callback: hooks in, log values out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import CodeCarbonCallback
+
+from trainwatt.power.device import KINDS
+from trainwatt.report import Report
+from trainwatt.run import Run, status_of
+from trainwatt.session import Status
+from trainwatt.settings import Settings
+from trainwatt.timeline import Phase, Span
+from trainwatt.units import WH_PER_KWH
+from trainwatt_transformers.measured import calling_trainer, gpu_uuids, measure, meter_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_log = logging.getLogger("trainwatt")
+
+
+class FootprintCallback(TrainerCallback):
+    """Measures the energy of a training and logs it, with its footprint, to all that the Trainer reports to.
+
+    Each call of ``train``, and of ``evaluate`` or ``predict`` outside it, is a run. Values are in the Trainer's own log
+    entries with a loss, in an entry at the end of each epoch, and in the Trainer's last entry.
+
+    Args:
+        zone: where the run happens: a country (``"FR"``) or a subdivision (``"US-CA"``). None: see ``cloud``, then what
+            the environment tells, then the world's average.
+        cloud: a cloud region, such as ``"gcp/europe-west9"``.
+        pue: power usage effectiveness of the data centre, at least 1.
+        wue: water that the data centre uses, in litres per kWh.
+        tariff: price of electricity per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh.
+        devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
+        scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
+        interval: at most this many seconds between samples.
+        idle_w: watts of the processor at rest, where it can only be estimated.
+        full_w: watts of the processor at full load, where it can only be estimated.
+        prog_bar: whether the progress bar shows the energy so far, in Wh.
+        verbose: whether to print a summary at the end of a run.
+        output_dir: where run folders are made; None: no run folder.
+        run_name: the run folder's name; None: the start time.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        zone: str | None = None,
+        cloud: str | None = None,
+        pue: float | None = None,
+        wue: float | None = None,
+        tariff: float | None = None,
+        carbon_intensity: float | None = None,
+        devices: Sequence[str] = KINDS,
+        scope: str = "machine",
+        interval: float = 1.0,
+        idle_w: float | None = None,
+        full_w: float | None = None,
+        prog_bar: bool = True,
+        verbose: bool = True,
+        output_dir: str | os.PathLike[str] | None = "footprint",
+        run_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        settings = Settings.check(
+            zone=zone,
+            cloud=cloud,
+            pue=pue,
+            wue=wue,
+            tariff=tariff,
+            carbon_intensity=carbon_intensity,
+            devices=devices,
+            scope=scope,
+            interval=interval,
+            idle_w=idle_w,
+            full_w=full_w,
+            verbose=verbose,
+            output_dir=output_dir,
+            run_name=run_name,
+        )
+        self._prog_bar = prog_bar
+        self._run = Run(settings)
+        self._trainer: Trainer | None = None  # while it is being measured
+        self._late = self._evaluating = self._epoch_over = self._told = False
+        self._epoch: int | None = None
+        self._step_tokens = self._epoch_tokens = 0
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of the last run that has ended; empty before."""
+        return self._run.summary
+
+    def attach(self, trainer: Trainer) -> Self:
+        """Measure a Trainer that exists already.
+
+        It needs not be called where the callback is given to the Trainer's constructor. Puts the callback before those
+        that report, so that its values are in what they are given.
+        """
+        callbacks = trainer.callback_handler.callbacks
+        if self in callbacks:
+            callbacks.remove(self)
+        callbacks.insert(0, self)
+        measure(trainer)
+        return self
+
+    # the run, told by the Trainer's calls
+
+    @contextmanager
+    def training(self, trainer: Trainer) -> Iterator[None]:
+        """A call of ``train``: a run."""
+        with self._measuring(trainer, ""):
+            self._run.begin("setup")
+            yield
+
+    @contextmanager
+    def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> Iterator[None]:
+        """A call of ``evaluate`` or ``predict``: a phase of a training, or a run by itself."""
+        if self._evaluating:  # one of several data sets
+            yield
+            return
+        self._evaluating = True
+        try:
+            with nullcontext() if self._trainer else self._measuring(trainer, phase, prefix), self._run.phase(phase):
+                yield
+        finally:
+            self._evaluating = False
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """A checkpoint is being written."""
+        with self._run.phase("checkpoint"):
+            yield
+
+    # the phases of a training, told by its hooks
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A Trainer has been made."""
+        trainer = calling_trainer(self)
+        if trainer is not None:
+            self.attach(trainer)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """All is set up; once more where the Trainer begins anew with a smaller batch."""
+        if self._trainer is None:
+            self._begin_late(state)
+        self._run.end("setup")
+        self._run.end("train")
+        self._epoch, self._epoch_over = int(state.epoch or 0), False
+        self._step_tokens = self._epoch_tokens = state.num_input_tokens_seen
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """An epoch begins, and so the one before has ended with its evaluation and checkpoint."""
+        if self._epoch_over:
+            values = self._epoch_values(state)
+            if self._trainer is not None and args.logging_strategy != "no":
+                _log_entry(self._trainer, values)
+        self._run.begin("train", epoch=self._epoch)
+        self._epoch = None  # those that follow are counted on
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A step of the optimizer."""
+        self._run.step()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The steps of an epoch are made; its evaluation and checkpoint follow."""
+        self._run.end("train")
+        self._epoch_over = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The end of a training whose call was not seen to begin."""
+        if self._late:
+            self._late = False
+            self._stop("finished")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The Trainer logs: with a loss within a training, with the mean loss at its end."""
+        if not self._run.running or logs is None or self._evaluating:
+            return
+        if "loss" in logs:
+            _add(self._step_values(state), logs, state)
+        elif "train_loss" in logs:
+            _add(self._epoch_values(state), logs, state)
+
+    # what these share
+
+    @contextmanager
+    def _measuring(self, trainer: Trainer, kind: str, prefix: str = "") -> Iterator[None]:
+        try:
+            self._start(trainer, kind)
+            yield
+        except BaseException as error:
+            self._stop(status_of(error))
+            raise
+        report = self._stop("finished")
+        if prefix:
+            metrics = report.metrics() if report else {}
+            _log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
+
+    def _start(self, trainer: Trainer, kind: str) -> None:
+        self._trainer = trainer
+        if not trainer.is_world_process_zero():
+            return
+        others = trainer.callback_handler.callbacks
+        if not self._told and any(isinstance(callback, CodeCarbonCallback) for callback in others):
+            self._told = True
+            _log.warning(
+                "trainwatt: CodeCarbon measures this training too. Neither disturbs the other; to pay for one only, "
+                "take 'codecarbon' out of report_to."
+            )
+        self._run.start(kind, gpu_uuids=gpu_uuids(trainer))
+
+    def _stop(self, status: Status) -> Report | None:
+        self._trainer = None
+        return self._run.stop(status)
+
+    def _begin_late(self, state: TrainerState) -> None:
+        """A callback that was added to a Trainer, or serves one that is not transformers' own, is first called here."""
+        trainer = calling_trainer(self)
+        if trainer is None:
+            _log.warning(
+                "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are counted as what "
+                "they interrupt, and values come too late for what was to report before this callback."
+            )
+            if state.is_world_process_zero:
+                self._run.start()
+        elif meter_of(trainer) is self:
+            self.attach(trainer)
+            self._start(trainer, "")
+        else:  # another one measures
+            return
+        self._late = True
+
+    def _step_values(self, state: TrainerState) -> dict[str, float]:
+        """The training since this was last called."""
+        report, tokens = self._run.step_report(), state.num_input_tokens_seen - self._step_tokens
+        self._step_tokens = state.num_input_tokens_seen
+        values = report.step_metrics() | _per_token(report.recent, tokens) if report else {}
+        self._show(values)
+        return values
+
+    def _epoch_values(self, state: TrainerState) -> dict[str, float]:
+        """The run up to the end of an epoch, and this epoch."""
+        report, tokens = self._run.end_epoch(), state.num_input_tokens_seen - self._epoch_tokens
+        self._epoch_tokens, self._epoch_over = state.num_input_tokens_seen, False
+        values = report.metrics() | _per_token(report.epoch.get("train", Span()), tokens) if report else {}
+        self._show(values)
+        return values
+
+    def _show(self, values: dict[str, float]) -> None:
+        """On transformers' own progress bar."""
+        if not (self._prog_bar and values and self._trainer):
+            return
+        for callback in self._trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
+                callback.training_bar.set_postfix(Wh=values["energy/total_kwh"] * WH_PER_KWH, refresh=False)
+
+
+def _add(values: dict[str, float], logs: dict[str, Any], state: TrainerState) -> None:
+    """Into what reporters are given, and into the history, which has a copy of it."""
+    history: list[dict[str, Any]] = state.log_history
+    if history and logs.items() <= history[-1].items():
+        history[-1].update(values)
+    logs.update(values)
+
+
+def _log_entry(trainer: Trainer, values: dict[str, float]) -> None:
+    """An entry of our own, in every process, since a callback of the user's may talk to its like in the others.
+
+    Not through a subclass's ``log``: TRL's adds means since it was last called.
+    """
+    if values or trainer.args.world_size > 1:
+        Trainer.log(trainer, values)
+
+
+def _per_token(train: Span, tokens: int) -> dict[str, float]:
+    return {"energy/token_j": train.total_j / tokens} if tokens > 0 else {}

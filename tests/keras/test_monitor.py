@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from standins import nvml as standin
+
+ROOT = Path(__file__).parents[2]
+BATCHES, VAL_BATCHES, BATCH = 8, 2, 16
+FITTED = {
+    "energy/total_kwh",
+    "energy/epoch_kwh",
+    "energy/train_kwh",
+    "energy/validate_kwh",
+    "energy/power_w",
+    "energy/step_j",
+    "energy/measured_share",
+    "footprint/co2e_kg",
+    "footprint/water_l",
+}
+INFERRED = FITTED - {"energy/epoch_kwh", "energy/train_kwh", "energy/validate_kwh"}
+Results = Callable[[str], Any]
+
+pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras")
+
+
+@pytest.fixture(scope="session", params=["tensorflow", "torch", "jax"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def results(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What the scenarios of a backend came to; each backend is imported once, in a process of its own."""
+    folder = tmp_path_factory.mktemp(backend)
+    library = standin.build(tmp_path_factory.getbasetemp() / "nvml")
+    subprocess.run(
+        [sys.executable, "-m", "tests.keras.scenarios", str(folder), str(library)],
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    all_results = json.loads((folder / "results.json").read_text())
+
+    def result(name: str) -> Any:
+        outcome = all_results[name]
+        assert "error" not in outcome, outcome["error"]
+        return outcome["result"]
+
+    return result
+
+
+def entries(summary: dict[str, Any]) -> dict[str, int]:
+    return {phase: span["entries"] for phase, span in summary["phases"].items()}
+
+
+def assert_adds_up(summary: dict[str, Any]) -> None:
+    by_phase = sum(sum(span["joules"].values()) for span in summary["phases"].values())
+    assert by_phase == pytest.approx(summary["total_j"])
+    assert sum(device["joules"] for device in summary["devices"]) == pytest.approx(summary["total_j"])
+    assert sum(span["seconds"] for span in summary["phases"].values()) == pytest.approx(summary["seconds"])
+    assert summary["total_j"] > 0
+
+
+def test_importing_the_plugin_imports_no_other_framework(results: Results, backend: str) -> None:
+    loaded = results("imports")
+    assert loaded["ours"] == loaded["keras"]  # with JAX installed, Keras itself imports it
+    assert backend in loaded["ours"]
+
+
+def test_a_wrong_argument_is_told_at_construction(results: Results) -> None:
+    assert "interval" in results("bad_argument")
+
+
+def test_fit_is_measured_phase_by_phase(results: Results) -> None:
+    summary = results("plain_fit")["summary"]
+    expected = {"setup": 1, "train": 3, "validate": 3, "checkpoint": 3}
+    assert entries(summary) | {"other": 0} == expected | {"other": 0}
+    assert summary["phases"]["train"]["steps"] == 3 * BATCHES
+    assert summary["phases"]["validate"]["steps"] == 0
+    assert summary["status"] == "finished"
+    assert summary["epochs"] == 3
+    assert_adds_up(summary)
+
+
+def test_the_run_folder_holds_what_the_summary_holds(results: Results) -> None:
+    fit = results("plain_fit")
+    assert fit["folder"] == fit["summary"]
+    assert [fit["events"][0]["event"], fit["events"][-1]["event"]] == ["start", "end"]
+    spans = [event for event in fit["events"] if event["event"] == "span"]
+    assert {(each["epoch"], each["phase"]) for each in spans} >= {
+        (e, p) for e in range(3) for p in ("train", "validate")
+    }
+    assert sum(sum(each["joules"].values()) for each in spans) == pytest.approx(fit["summary"]["total_j"])
+
+
+def test_values_are_in_the_history(results: Results) -> None:
+    fit = results("plain_fit")
+    assert set(fit["history"]) >= FITTED | {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert {len(values) for values in fit["history"].values()} == {3}
+    totals = fit["history"]["energy/total_kwh"]
+    assert 0 < totals[0] < totals[1] < totals[2] <= fit["summary"]["total_kwh"]
+
+
+def test_callbacks_listed_before_get_the_values_too(results: Results) -> None:
+    outcome = results("last_in_the_list")
+    assert all(set(epoch) >= FITTED for epoch in outcome["recorded"])
+    assert outcome["best"] == outcome["recorded"][0]["energy/total_kwh"] > 0
+
+
+def test_csv_columns_hold_in_every_epoch_whichever_are_evaluated(results: Results) -> None:
+    rows = results("last_in_the_list")["rows"]
+    assert len(rows) == 4
+    assert all(float(row[name]) >= 0 for row in rows for name in FITTED)
+    validated = [float(row["energy/validate_kwh"]) > 0 for row in rows]
+    assert validated == [False, True, False, True]
+
+
+def test_values_are_in_tensorboard(results: Results, backend: str) -> None:
+    if backend != "tensorflow":
+        pytest.skip("Keras writes for TensorBoard by TensorFlow, which this backend's process leaves alone")
+    outcome = results("last_in_the_list")
+    assert set(outcome["scalars"]) >= {f"epoch_{name}" for name in FITTED}
+    written = outcome["scalars"]["epoch_energy/total_kwh"]
+    assert written == pytest.approx([epoch["energy/total_kwh"] for epoch in outcome["recorded"]])
+
+
+def test_all_other_callbacks_keep_their_order(results: Results) -> None:
+    outcome = results("other_callbacks_keep_their_order")
+    assert outcome["order"] == ["begin a", "begin b", "begin c", "epoch a", "epoch b", "epoch c"]
+    assert outcome["list as it was"]
+
+
+def test_the_progress_bar_ends_an_epoch_with_one_figure_of_ours_if_wanted(results: Results) -> None:
+    lines = results("progress_bar")
+    assert len(lines["True"]) == len(lines["False"]) == 2
+    assert all("Wh: " in line and "energy/" not in line for line in lines["True"])
+    assert not any("Wh" in line or "energy/" in line or "footprint/" in line for line in lines["False"])
+
+
+def test_a_progress_bar_of_the_users_is_left_as_it_was(results: Results) -> None:
+    outcome = results("the_users_own_bar_is_left_as_it_was")
+    assert "Wh: " in outcome["text"]
+    assert outcome["left"] == []
+
+
+def test_training_and_inference_are_the_same_with_and_without(results: Results) -> None:
+    without, ours = results("the_same_training")
+    assert without == ours
+
+
+def test_asynchronous_dispatch_stays_as_it_is_without_us(results: Results, backend: str) -> None:
+    without, ours = results("asynchronous_dispatch")
+    assert without == ours == [backend != "tensorflow"] * 3
+    fitted = results("asynchronous_fit")
+    assert fitted["seen"][0] == fitted["seen"][1] == [backend != "tensorflow"] * 3
+    assert fitted["steps"] == BATCHES
+
+
+@pytest.mark.parametrize(
+    ("case", "epochs", "steps", "evaluations"),
+    [
+        ("steps per execution", 2, 2 * BATCHES, 2),
+        ("jit", 2, 2 * BATCHES, 2),
+        ("eager", 2, 2 * BATCHES, 2),
+        ("generator", 1, BATCHES, 1),
+        ("generator with steps", 2, 10, 2),
+        ("endless dataset", 2, 10, 2),
+        ("initial epoch", 2, 2 * BATCHES, 2),
+        ("validation freq", 5, 5 * BATCHES, 2),
+        ("validation split", 2, 2 * BATCHES * 3 // 4, 2),
+        ("no validation", 2, 2 * BATCHES, 0),
+        ("validation steps", 2, 2 * BATCHES, 2),
+        ("one step", 2, 2, 2),
+        ("stop in an epoch", 1, 5, 1),
+        ("stop after an epoch", 1, BATCHES, 1),
+    ],
+)
+def test_the_options_of_fit_are_respected(
+    results: Results, case: str, epochs: int, steps: int, evaluations: int
+) -> None:
+    outcome = results("options")[case]
+    assert (outcome["epochs"], outcome["steps"], outcome["evaluations"]) == (epochs, steps, evaluations)
+    assert_adds_up(outcome["summary"])
+
+
+def test_epochs_have_the_numbers_that_keras_gives_them(results: Results) -> None:
+    assert [each["epoch"] for each in results("epoch_numbers")] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "status"),
+    [
+        ("exception", "ZeroDivisionError('in step 7')", "failed"),
+        ("interrupt", "KeyboardInterrupt()", "interrupted"),
+    ],
+)
+def test_a_fit_that_is_cut_short_leaves_its_totals_and_the_next_starts_clean(
+    results: Results, case: str, error: str, status: str
+) -> None:
+    outcome = results(case)
+    assert outcome["raised"] == error
+    assert outcome["while handled"] == status
+    assert outcome["summary"] == outcome["folder"]
+    assert outcome["summary"]["status"] == status
+    assert outcome["summary"]["phases"]["train"]["steps"] == 6
+    assert_adds_up(outcome["summary"])
+    assert outcome["left on the model"] == []
+    assert outcome["next"]["run"] == "run-2"
+    assert outcome["next"]["status"] == "finished"
+    assert outcome["next"]["phases"]["train"]["steps"] == 2 * BATCHES
+
+
+@pytest.mark.parametrize("where", ["validation", "evaluate", "predict"])
+def test_an_exception_in_an_evaluation_or_a_prediction_ends_the_run(results: Results, where: str) -> None:
+    assert results("exceptions_elsewhere")[where] == ["ZeroDivisionError", "failed"]
+
+
+def test_an_exception_that_a_callback_handles_ends_nothing(results: Results) -> None:
+    outcome = results("an_error_that_a_callback_handles_ends_nothing")
+    assert outcome["summary"]["status"] == "finished"
+    assert (outcome["epochs"], outcome["steps"]) == (2, 2 * BATCHES)
+
+
+@pytest.mark.parametrize("phase", ["test", "predict"])
+def test_inference_by_itself_is_a_run_with_energy_per_step_and_sample(results: Results, phase: str) -> None:
+    outcome = results("inference")
+    summary = outcome[phase]
+    assert summary["run"] == f"run-{phase}"
+    assert set(entries(summary)) <= {phase, "other"}
+    assert entries(summary)[phase] == 1
+    assert summary["phases"][phase]["steps"] == 4
+    assert_adds_up(summary)
+    logs = outcome["logs"][0 if phase == "test" else 1]
+    assert set(logs) >= INFERRED | {"energy/sample_j"}
+    assert 0 < logs["energy/total_kwh"] <= summary["total_kwh"]
+    assert logs["energy/step_j"] == pytest.approx(logs["energy/sample_j"] * BATCH)
+
+
+def test_energy_of_a_sample_is_absent_where_their_number_is_not_known(results: Results) -> None:
+    logs = results("inference")["logs"][-1]
+    assert results("inference")["unknown"]["phases"]["predict"]["steps"] == 3
+    assert "energy/step_j" in logs
+    assert "energy/sample_j" not in logs
+
+
+def test_the_summary_of_an_evaluation_comes_after_its_progress_bar(results: Results) -> None:
+    bar, summary = results("inference_prints").split("trainwatt: ")
+    assert "loss: " in bar
+    assert "Wh: " in bar
+    assert "loss: " not in summary
+
+
+def test_checkpoints_are_charged_in_whichever_hook_they_are_written(results: Results) -> None:
+    outcome = results("checkpoints")
+    by_epoch, by_batch = 2, 2 * BATCHES // 4
+    assert entries(outcome["summary"])["checkpoint"] == by_epoch + by_batch
+    assert outcome["left"] == []
+    assert_adds_up(outcome["summary"])
+
+
+def test_a_training_that_is_restored_goes_on_with_its_epochs(results: Results) -> None:
+    outcome = results("backup_and_restore")
+    error, first = outcome["first"]
+    assert (error, first["status"], first["epochs"]) == ("ZeroDivisionError", "failed", 2)
+    assert outcome["second"]["status"] == "finished"
+    assert outcome["epochs"] == [2, 3]
+
+
+def test_monitors_measure_each_for_itself_and_can_be_copied(results: Results) -> None:
+    outcome = results("several")
+    assert [outcome["a"]["run"], outcome["b"]["run"]] == ["a", "b"]
+    assert outcome["folders"] == ["a", "a-2", "b"]
+    assert_adds_up(outcome["a"])
+    assert_adds_up(outcome["b"])
+    assert all(set(epoch) >= FITTED for epoch in outcome["logs"])
+
+
+def test_classes_of_ones_own_work(results: Results) -> None:
+    outcome = results("own_classes")
+    assert outcome["summary"]["status"] == "finished"
+    assert set(outcome["logs"][0]) >= FITTED - {"energy/validate_kwh"}
+
+
+def test_a_loop_of_ones_own_with_keras_callbacks_is_measured(results: Results) -> None:
+    outcome = results("a_loop_of_ones_own")
+    assert outcome["summary"]["status"] == "finished"
+    assert outcome["summary"]["phases"]["train"]["steps"] == 2
+    assert set(outcome["logs"][0]) >= FITTED - {"energy/validate_kwh"}
+
+
+def test_a_list_that_is_not_keras_own_is_told_that_order_matters(results: Results) -> None:
+    assert results("called_by_something_else") == [
+        "trainwatt: values reach only the callbacks that are called after FootprintMonitor; call it first"
+    ]
+
+
+def test_keras_methods_are_wrapped_once_and_look_as_they_did(results: Results) -> None:
+    outcome = results("wrapped_once")
+    assert outcome == {"signature": True, "wraps": 1, "wrong call": "TypeError"}
+
+
+def test_one_summary_is_printed_and_a_quiet_monitor_prints_nothing(results: Results) -> None:
+    outcome = results("one_summary")
+    assert outcome["printed"].count("trainwatt:") == 1
+    assert "France" in outcome["printed"]
+    assert outcome["quiet"] == ""
+
+
+def test_a_training_takes_what_its_gpu_draws(results: Results) -> None:
+    outcome = results("truth")
+    summary = outcome["summary"]
+    assert summary["total_j"] == pytest.approx(250 * summary["seconds"], rel=0.01)
+    assert summary["measured_share"] == 1.0
+    assert outcome["history"]["energy/power_w"][1:] == pytest.approx([250.0] * 3, rel=0.03)
