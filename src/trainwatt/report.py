@@ -78,6 +78,8 @@ class Report:
 
     def metrics(self) -> dict[str, float]:
         """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
+        if not self.total.total_j:  # nothing has been read yet
+            return {}
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
         metrics["energy/measured_share"] = self.measured_share
         if self.epoch:
@@ -90,8 +92,21 @@ class Report:
 
     def step_metrics(self) -> dict[str, float]:
         """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
+        if not self.total.total_j:
+            return {}
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
         return _known(metrics | _rates(self.recent))
+
+    def inference_metrics(self, phase: Phase, samples: int | None = None) -> dict[str, float]:
+        """What goes to a framework's logger after an evaluation or a prediction by itself.
+
+        Args:
+            phase: which.
+            samples: how many samples it took, where that is known.
+        """
+        span = self.phases.get(phase, Span())
+        per_sample = {"energy/sample_j": span.total_j / samples} if samples else {}
+        return self.metrics() | _known(_rates(span)) | per_sample
 
     def summary(self) -> dict[str, Any]:
         """Everything, JSON-able: what ``summary.json`` holds."""

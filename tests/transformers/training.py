@@ -53,6 +53,7 @@ def trainer_with(
     *callbacks: TrainerCallback,
     error: BaseException | None = None,
     cls: type[Trainer] = Trainer,
+    train_dataset: Any = None,
     eval_dataset: Any = None,
     **options: Any,
 ) -> Trainer:
@@ -71,7 +72,7 @@ def trainer_with(
     return cls(
         model=model(error),
         args=TrainingArguments(str(folder / "trainer"), **(defaults | options)),
-        train_dataset=sentences(BATCHES),
+        train_dataset=train_dataset or sentences(BATCHES),
         eval_dataset=eval_dataset or sentences(2, seed=1),
         callbacks=list(callbacks),
     )
