@@ -19,6 +19,7 @@ FLOORS = {
     "errors": 0,
     "check": 0,
     "power": 1,
+    "live": 1,
     "site": 1,
     "series": 2,
     "refresh": 2,

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import keras
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import put_first, shorten_bar
@@ -38,7 +40,9 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -63,7 +67,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -82,6 +87,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
             devices=devices,
             scope=scope,
             interval=interval,

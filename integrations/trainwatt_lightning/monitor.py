@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.session import Status
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt.units import WH_PER_KWH
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 
@@ -31,7 +33,9 @@ class FootprintMonitor(Callback):
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -54,7 +58,8 @@ class FootprintMonitor(Callback):
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -73,6 +78,7 @@ class FootprintMonitor(Callback):
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
             devices=devices,
             scope=scope,
             interval=interval,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.session import Status
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
 from trainwatt.units import WH_PER_KWH
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, measure, meter_of
@@ -39,7 +41,9 @@ class FootprintCallback(TrainerCallback):
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -62,7 +66,8 @@ class FootprintCallback(TrainerCallback):
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -81,6 +86,7 @@ class FootprintCallback(TrainerCallback):
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
             devices=devices,
             scope=scope,
             interval=interval,
