@@ -28,6 +28,7 @@ FLOORS = {
     "sampler": 2,
     "timeline": 2,
     "ledger": 2,
+    "hourly": 3,
     "footprint": 3,
     "stopping": 3,
     "report": 4,

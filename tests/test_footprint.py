@@ -29,7 +29,14 @@ def exactly(kwh: float) -> Quantity:
 
 
 def quantities(figures: Footprint) -> list[Quantity]:
-    all_of_them = (figures.facility_kwh, figures.co2e_kg, figures.water_l, figures.cost, figures.embodied_kg)
+    all_of_them = (
+        figures.facility_kwh,
+        figures.co2e_kg,
+        figures.water_l,
+        figures.cost,
+        figures.market_kg,
+        figures.embodied_kg,
+    )
     return [quantity for quantity in all_of_them if quantity is not None]
 
 
@@ -219,3 +226,12 @@ def test_a_range_that_does_not_hold_its_figure_is_refused(bad: tuple[float, floa
 )
 def test_a_quantity_reads_with_two_significant_figures(quantity: Quantity, text: str) -> None:
     assert quantity.text("kg") == text
+
+
+def test_a_market_based_line_is_there_only_where_a_contract_is_given() -> None:
+    assert footprint(exactly(10.0), Site(zone="FR", environ={})).market_kg is None
+    figures = footprint(exactly(10.0), Site(zone="FR", pue=1.5, market_intensity=20, environ={}))
+    assert figures.market_kg == Quantity(0.3, 0.3, 0.3)
+    assert figures.co2e_kg.central == pytest.approx(10 * 1.5 * 41.79 / 1000)
+    assert "market-based carbon intensity" in [factor.name for factor in figures.factors]
+    assert elsewhere(figures, Site(zone="FR", market_intensity=20, environ={}), "SE").market_kg is None

@@ -11,8 +11,9 @@ from typing import Any
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.power.device import Device, Missing
 from trainwatt.site import Site
+from trainwatt.site.hardware import hardware_of
 from trainwatt.timeline import Phase, Span, total_of
-from trainwatt.units import J_PER_KWH, kwh_from_j
+from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
 SCHEMA = 1
 
@@ -64,8 +65,9 @@ class Report:
 
     @cached_property
     def footprint(self) -> Footprint:
-        """What the energy means at the site."""
-        return footprint(self.energy_kwh, self.site)
+        """What the energy means at the site, and the share of the run in what making its GPUs emitted."""
+        boards = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
+        return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(boards))
 
     @property
     def measured_share(self) -> float | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from trainwatt.errors import ArgumentError
 from trainwatt.site import tables
@@ -51,6 +54,17 @@ class Hardware:
         return (self.device, self.chassis) if self.chassis else (self.device,)
 
 
+def hardware_of(models: Iterable[str]) -> tuple[Hardware, ...]:
+    """The devices of a run, of which those are left out that nothing is known of.
+
+    Args:
+        models: one for each device, as its driver tells it.
+    """
+    known = ((embodied_factor(model), count) for model, count in Counter(models).items())
+    return tuple(Hardware(factor, count) for factor, count in known if factor is not None)
+
+
+@cache
 def embodied_factor(model: str) -> Factor | None:
     """Embodied emissions of a GPU or a machine by its model, in kgCO2e; None where the model is not known.
 
