@@ -105,7 +105,7 @@ def test_every_figure_of_the_summary_can_be_traced_to_source_and_year() -> None:
         "Ember via Our World in Data (May 2026 copy) 2025, lifecycle, production, yearly mean",
         "PUE 1 (1 to 1.54): desktop or laptop outside a machine room",
         "water of the grid 3.674 L/kWh: EcoLogits 0.11.3",
-        "price 0.1584 EUR/kWh",
+        "price 0.1785 EUR/kWh",
         "embodied emissions of NVIDIA H100",
         "CO2e embodied in its GPUs, without the servers around them",
     ):

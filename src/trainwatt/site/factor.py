@@ -51,7 +51,7 @@ class Factor:
     def text(self) -> str:
         """The figure with its range, and where it comes from, in a line."""
         unit = f" {self.unit}" if self.unit else ""
-        span = "" if self.low == self.value == self.high else f" ({self.low:.3g} to {self.high:.3g})"
+        span = "" if self.low == self.value == self.high else f" ({self.low:.4g} to {self.high:.4g})"
         traced = ", ".join(filter(None, (f"{self.source} {self.year}".strip(), self.basis)))
         return f"{self.name} {self.value:.4g}{unit}{span}: {traced}"
 
