@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
+from trainwatt.about import about
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.power.device import Device, Missing
 from trainwatt.site import Site
@@ -116,6 +117,7 @@ class Report:
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),
             "sampler_cpu_s": self.sampler_cpu_s,
+            "about": about(),
         }
 
     def _device(self, device: Device) -> dict[str, Any]:

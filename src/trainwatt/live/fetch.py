@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
-import http.client
 import json
 import time
 from collections.abc import Mapping
@@ -49,7 +47,8 @@ def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Answer:
     Raises:
         FetchError: no answer in time, another status than 200, or anything else than JSON.
     """
-    import urllib.error  # noqa: PLC0415  # importing them takes longer than importing the core
+    import http.client  # noqa: PLC0415  # importing them takes longer than importing the core
+    import urllib.error  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
     class Stay(urllib.request.HTTPRedirectHandler):
@@ -103,6 +102,8 @@ def _server_s(headers: Message) -> float | None:
 
 
 def _date_s(text: str) -> float | None:
+    import email.utils  # noqa: PLC0415  # as above
+
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError):
