@@ -99,11 +99,15 @@ def how_text(device: Device) -> str:
 
 
 def _meaning(report: Report) -> str:
-    footprint = report.footprint
+    return footprint_text(report.footprint, report.site)
+
+
+def footprint_text(footprint: Footprint, site: Site) -> str:
+    """What some energy means at a site, and every factor behind it with source and year."""
     parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{_figures(footprint.water_l.central, 2)} L of water"]
     if footprint.cost is not None:
         parts.append(f"{_figures(footprint.cost.central, 2)} {footprint.currency}".rstrip())
-    lines = [", ".join(parts), *_beside(footprint), f"in {report.site.text()}{_live_text(report.site)}"]
+    lines = [", ".join(parts), *_beside(footprint), f"in {site.text()}{_live_text(site)}"]
     return "\n".join([*lines, "factors:", *(_folded(factor.text()) for factor in footprint.factors)])
 
 

@@ -55,3 +55,9 @@ def factor(summary: Summary, name: str) -> Mapping[str, Any]:
 def source_text(each: Mapping[str, Any]) -> str:
     """Where a factor comes from, with year and basis."""
     return ", ".join(filter(None, (f"{each['source']} {each['year']}".strip(), each["basis"])))
+
+
+def inference(summary: Summary) -> tuple[float, int | None]:
+    """Joules of all evaluations, tests and predictions, and the samples that they saw; None where that is not known."""
+    spans = (summary["phases"].get(phase) for phase in ("validate", "test", "predict"))
+    return sum(sum(span["joules"].values()) for span in spans if span), summary.get("samples")
