@@ -259,12 +259,18 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._run.end(phase)
         self._run.settle()
+        self._count_samples(phase)
         report = self._run.report()
         if report is not None:
             complete = self._call is not None and report.phases[phase].steps == self._steps
             samples = self._call.samples if self._call is not None and complete else None
             self._publish(logs, _inference_metrics(report, phase, samples))
         self._stop_unless_watched()
+
+    def _count_samples(self, phase: Literal["test", "predict"]) -> None:
+        report = self._run.report()
+        complete = report is not None and self._call is not None and report.phases[phase].steps == self._steps
+        self._run.count(self._call.samples if self._call is not None and complete else None)
 
     def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
         """Keras hands the same dictionary to one callback after the other."""

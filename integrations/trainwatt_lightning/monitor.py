@@ -197,6 +197,21 @@ class FootprintMonitor(Callback):
         """A prediction ends."""
         self._run.end("predict")
 
+    # what is evaluated by itself
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are evaluated."""
+        if trainer.state.fn == "validate":
+            self._run.count(_samples(trainer, batch))
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are tested."""
+        self._run.count(_samples(trainer, batch))
+
+    def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are predicted."""
+        self._run.count(_samples(trainer, batch))
+
     # what the hooks share
 
     def _publish(self, trainer: Trainer, report: Report | None) -> None:
@@ -221,6 +236,13 @@ class FootprintMonitor(Callback):
 def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=step)
+
+
+def _samples(trainer: Trainer, batch: Any) -> int | None:
+    """Samples in a batch, by its first tensor; None where that does not tell, or where other processes have theirs."""
+    while isinstance(batch, (list, tuple, dict)) and batch:
+        batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
+    return len(batch) if isinstance(batch, torch.Tensor) and batch.dim() and trainer.world_size == 1 else None
 
 
 def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None]:

@@ -20,6 +20,7 @@ from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
 from trainwatt.units import WH_PER_KWH
+from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, measure, meter_of
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class FootprintCallback(TrainerCallback):
         self._late = self._evaluating = self._epoch_over = self._told = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
+        self._by_itself = False  # an evaluation outside a training
+        self._trained: dict[str, Any] = {}  # the summary of the last training
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ class FootprintCallback(TrainerCallback):
         with self._measuring(trainer, ""):
             self._run.begin("setup")
             yield
+        self._trained = self._run.summary
 
     @contextmanager
     def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> Iterator[None]:
@@ -136,7 +140,7 @@ class FootprintCallback(TrainerCallback):
         if self._evaluating:  # one of several data sets
             yield
             return
-        self._evaluating = True
+        self._evaluating, self._by_itself = True, self._trainer is None
         try:
             with nullcontext() if self._trainer else self._measuring(trainer, phase, prefix), self._run.phase(phase):
                 yield
@@ -148,6 +152,16 @@ class FootprintCallback(TrainerCallback):
         """A checkpoint is being written."""
         with self._run.phase("checkpoint"):
             yield
+
+    def inferred(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted, counted where that was not within a training."""
+        if self._by_itself and self._evaluating:
+            self._run.count(samples)
+
+    def card_written(self, trainer: Trainer) -> None:
+        """A model card has been written: it gets the emissions of the training, or of the training so far."""
+        report = self._run.report() if self._trainer is not None and not self._evaluating else None
+        add_emissions(trainer, report.summary() if report is not None else self._trained)
 
     # the phases of a training, told by its hooks
 
@@ -197,6 +211,7 @@ class FootprintCallback(TrainerCallback):
         if self._late:
             self._late = False
             self._stop("finished")
+            self._trained = self._run.summary
 
     def on_log(
         self,

@@ -13,7 +13,7 @@ from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.power.device import Device, Missing
 from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
-from trainwatt.timeline import Phase, Span, total_of
+from trainwatt.timeline import INFERENCE, Phase, Span, total_of
 from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
 SCHEMA = 1
@@ -37,6 +37,7 @@ class Report:
         gaps_s: seconds without a figure, by device id.
         notes: what went wrong with a device, by device id.
         sampler_cpu_s: CPU time that measuring took in the background.
+        samples: how many were evaluated or predicted outside a training; None where that is not known.
     """
 
     run: str
@@ -53,6 +54,7 @@ class Report:
     gaps_s: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     sampler_cpu_s: float = 0.0
+    samples: int | None = None
 
     @cached_property
     def total(self) -> Span:
@@ -79,6 +81,12 @@ class Report:
         measured = {device.id for device in self.devices if device.method == "measured"}
         return sum(joules for device, joules in self.total.joules.items() if device in measured) / total_j
 
+    @property
+    def sample_j(self) -> float | None:
+        """Energy of a sample that was evaluated or predicted; None where their number is not known."""
+        inference_j = sum(self.phases[phase].total_j for phase in INFERENCE if phase in self.phases)
+        return inference_j / self.samples if self.samples and inference_j else None
+
     def metrics(self) -> dict[str, float]:
         """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
@@ -89,6 +97,7 @@ class Report:
         metrics["footprint/water_l"] = self.footprint.water_l.central
         cost = self.footprint.cost
         metrics["footprint/cost"] = cost.central if cost is not None else None
+        metrics["energy/sample_j"] = self.sample_j
         return _known(metrics)
 
     def step_metrics(self) -> dict[str, float]:
@@ -116,6 +125,8 @@ class Report:
             "missing": [{"kind": m.kind, "source": m.source, "why": m.why, "remedy": m.remedy} for m in self.missing],
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),
+            "samples": self.samples,
+            "sample_j": self.sample_j,
             "sampler_cpu_s": self.sampler_cpu_s,
             "about": about(),
         }

@@ -119,6 +119,11 @@ class Run:
         if self._session:
             self._session.step(count)
 
+    def count(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
+        if self._session:
+            self._session.count(samples)
+
     def end_epoch(self) -> Report | None:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""
         return self._session.end_epoch() if self._session else None

@@ -93,6 +93,7 @@ class Session:
         self._final: Report | None = None
         self._last_train = Span()
         self._hourly = Hourly(settings.site)
+        self._samples: int | None = 0
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -137,6 +138,10 @@ class Session:
     def step(self, count: int = 1) -> None:
         """The framework has made a step, or several."""
         self._ledger.steps += count
+
+    def count(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
+        self._samples = None if samples is None or self._samples is None else self._samples + samples
 
     @_harmless
     def end_epoch(self) -> Report:
@@ -238,6 +243,7 @@ class Session:
                 gaps_s=self._lease.gaps_s,
                 notes=self._lease.notes,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
+                samples=self._samples or None,
             )
 
     def forecast(self, begin_s: float, end_s: float) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trainwatt.footprint import Quantity
+from trainwatt.timeline import INFERENCE
 
 Summary = Mapping[str, Any]
 
@@ -59,5 +60,5 @@ def source_text(each: Mapping[str, Any]) -> str:
 
 def inference(summary: Summary) -> tuple[float, int | None]:
     """Joules of all evaluations, tests and predictions, and the samples that they saw; None where that is not known."""
-    spans = (summary["phases"].get(phase) for phase in ("validate", "test", "predict"))
+    spans = (summary["phases"].get(phase) for phase in INFERENCE)
     return sum(sum(span["joules"].values()) for span in spans if span), summary.get("samples")
