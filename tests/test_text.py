@@ -66,7 +66,7 @@ def test_the_summary_tells_phases_devices_and_meaning_with_their_sources() -> No
         "measured: NVML total-energy counter",
         "estimated (0.5 to 1.5 times): model by CPU utilisation",
         "CO2e",
-        "L of water",
+        "of water",
         "EUR",
         "France (given): 42 gCO2e/kWh",
         "2025",

@@ -104,9 +104,9 @@ def _meaning(report: Report) -> str:
 
 def footprint_text(footprint: Footprint, site: Site) -> str:
     """What some energy means at a site, and every factor behind it with source and year."""
-    parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{_figures(footprint.water_l.central, 2)} L of water"]
+    parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{footprint.water_l.text('L')} of water"]
     if footprint.cost is not None:
-        parts.append(f"{_figures(footprint.cost.central, 2)} {footprint.currency}".rstrip())
+        parts.append(footprint.cost.text(footprint.currency or "in the tariff's currency"))
     lines = [", ".join(parts), *_beside(footprint), f"in {site.text()}{_live_text(site)}"]
     return "\n".join([*lines, "factors:", *(_folded(factor.text()) for factor in footprint.factors)])
 
