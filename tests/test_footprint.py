@@ -123,9 +123,9 @@ def test_independent_errors_add_up_in_quadrature() -> None:
 @pytest.mark.parametrize(
     ("run", "it_kwh", "pue", "intensity", "tonnes"),
     [
-        ("GPT-3", 1_287_000, 1.0, 429, 552.1),
-        ("BLOOM, dynamic", 1_082_990 * 0.4, 1.0, 57, 24.69),
-        ("LLaMA-65B", 1_022_362 * 0.4, 1.1, 385, 173.0),
+        ("GPT-3: Patterson et al. 2021, table 4; energy with PUE", 1_287_000, 1.0, 429, 552.1),
+        ("BLOOM, dynamic: Luccioni et al. 2023, section 4.2; GPU hours x TDP", 1_082_990 * 0.4, 1.0, 57, 24.69),
+        ("LLaMA-65B: Touvron et al. 2023, table 15; GPU hours x 400 W", 1_022_362 * 0.4, 1.1, 385, 173.0),
     ],
 )
 def test_published_runs_come_out_as_published(

@@ -36,6 +36,8 @@ class FootprintMonitor(Callback):
         carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
             short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
         site: a :class:`trainwatt.Site`, instead of all of these.
+        expected_requests: how often the model is going to be asked, for the part of training in the energy of its life;
+            told after an evaluation, test or prediction by itself that follows a training with the same object.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -60,6 +62,7 @@ class FootprintMonitor(Callback):
         tariff: float | None = None,
         carbon_intensity: float | str | Provider | None = None,
         site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -79,6 +82,7 @@ class FootprintMonitor(Callback):
             tariff=tariff,
             carbon_intensity=carbon_intensity,
             site=site,
+            expected_requests=expected_requests,
             devices=devices,
             scope=scope,
             interval=interval,

@@ -45,6 +45,8 @@ class FootprintCallback(TrainerCallback):
         carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
             short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
         site: a :class:`trainwatt.Site`, instead of all of these.
+        expected_requests: how often the model is going to be asked, for the part of training in the energy of its life;
+            told after an evaluation, test or prediction by itself that follows a training with the same object.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -69,6 +71,7 @@ class FootprintCallback(TrainerCallback):
         tariff: float | None = None,
         carbon_intensity: float | str | Provider | None = None,
         site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -88,6 +91,7 @@ class FootprintCallback(TrainerCallback):
             tariff=tariff,
             carbon_intensity=carbon_intensity,
             site=site,
+            expected_requests=expected_requests,
             devices=devices,
             scope=scope,
             interval=interval,

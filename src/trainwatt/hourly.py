@@ -28,8 +28,13 @@ class Hourly:
         self._site = site
         self._feed = Feed(site.live.provider, cache_folder()) if site.live else None
         self._slots: dict[int, float] = {}  # joules by time
-        self._total_j = 0.0
+        self._total_j = self._earlier_j = 0.0
         self._past: tuple[tuple[int, int], _Told] | None = None
+
+    def before(self, total_j: float) -> None:
+        """So much had been drawn before this process took the run up, at times of which nothing is known any more."""
+        self._earlier_j += total_j
+        self._total_j += total_j
 
     def book(self, wall_s: float, total_j: float) -> None:
         """The run has drawn so much in all by that time.
@@ -56,7 +61,7 @@ class Hourly:
         """What is told of all time before; counted anew only where the source has told more since."""
         key = (feed.version, slot)
         if self._past is None or self._past[0] != key:
-            told = _Told()
+            told = _Told(self._earlier_j)
             for each, joules in self._slots.items():
                 if each != slot:
                     told = told.plus(joules, feed.at((each + 0.5) * _SLOT_S))

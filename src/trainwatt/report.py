@@ -10,6 +10,7 @@ from typing import Any
 
 from trainwatt.about import about
 from trainwatt.footprint import Footprint, Quantity, footprint
+from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
 from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
@@ -38,6 +39,8 @@ class Report:
         notes: what went wrong with a device, by device id.
         sampler_cpu_s: CPU time that measuring took in the background.
         samples: how many were evaluated or predicted outside a training; None where that is not known.
+        training_kwh: energy of the training before, where that is known.
+        expected_requests: how often the model is going to be asked, where that is known.
     """
 
     run: str
@@ -55,6 +58,8 @@ class Report:
     notes: Mapping[str, str] = field(default_factory=dict)
     sampler_cpu_s: float = 0.0
     samples: int | None = None
+    training_kwh: float | None = None
+    expected_requests: float | None = None
 
     @cached_property
     def total(self) -> Span:
@@ -86,6 +91,13 @@ class Report:
         """Energy of a sample that was evaluated or predicted; None where their number is not known."""
         inference_j = sum(self.phases[phase].total_j for phase in INFERENCE if phase in self.phases)
         return inference_j / self.samples if self.samples and inference_j else None
+
+    @property
+    def lifetime(self) -> Lifetime | None:
+        """Training and use of the model, where the energy of both is known."""
+        if self.training_kwh is None or self.sample_j is None:
+            return None
+        return lifetime(self.training_kwh, self.sample_j, self.expected_requests)
 
     def metrics(self) -> dict[str, float]:
         """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
@@ -127,6 +139,7 @@ class Report:
             "site": self.site.to_dict(),
             "samples": self.samples,
             "sample_j": self.sample_j,
+            "lifetime": self.lifetime.to_dict() if self.lifetime else None,
             "sampler_cpu_s": self.sampler_cpu_s,
             "about": about(),
         }

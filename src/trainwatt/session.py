@@ -59,6 +59,7 @@ class Session:
         gpu_uuids: the GPUs that the framework uses, where it knows them; None: all that this process can see.
         found: what to read; None: the best sources of this machine.
         sampler: whose samples to use; None: those of the process's own sampler.
+        training_kwh: energy of the training that this run uses the model of, where that is known.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -72,6 +73,7 @@ class Session:
         gpu_uuids: Sequence[str] | None = None,
         found: Found | None = None,
         sampler: Sampler | None = None,
+        training_kwh: float | None = None,
     ) -> None:
         self._settings = settings
         self._lock = threading.RLock()
@@ -94,6 +96,7 @@ class Session:
         self._last_train = Span()
         self._hourly = Hourly(settings.site)
         self._samples: int | None = 0
+        self._training_kwh = training_kwh
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -244,8 +247,11 @@ class Session:
                 notes=self._lease.notes,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
                 samples=self._samples or None,
+                training_kwh=self._training_kwh,
+                expected_requests=self._settings.expected_requests,
             )
 
+    @_harmless
     def forecast(self, begin_s: float, end_s: float) -> float | None:
         """The mean carbon intensity that a live source expects, gCO2e/kWh, for a projection; None: it tells none.
 

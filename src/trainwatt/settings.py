@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     tariff: float | None
     carbon_intensity: float | str | Provider | None
     site: Site | None
+    expected_requests: float | None
     devices: Sequence[str]
     scope: str
     interval: float
@@ -42,6 +43,7 @@ class Settings:
 
     Attributes:
         site: where the run happens.
+        expected_requests: how often the model is going to be asked; None where that is not known.
         devices: the kinds of device to measure.
         scope: ``"machine"``, or ``"process"`` for our share of the CPU of a shared machine.
         interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
@@ -53,6 +55,7 @@ class Settings:
     """
 
     site: Site
+    expected_requests: float | None
     devices: tuple[Kind, ...]
     scope: Scope
     interval_s: float
@@ -73,6 +76,7 @@ class Settings:
         tariff: float | None = None,
         carbon_intensity: float | str | Provider | None = None,
         site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -92,6 +96,7 @@ class Settings:
             site=_check_site(
                 site, zone=zone, cloud=cloud, pue=pue, wue=wue, tariff=tariff, carbon_intensity=carbon_intensity
             ),
+            expected_requests=_check_requests(expected_requests),
             devices=_check_devices(devices),
             scope=_check_scope(scope),
             interval_s=check.positive("interval", interval, "a positive number of seconds, such as 1.0"),
@@ -113,6 +118,10 @@ def _check_site(site: Site | None, **arguments: Any) -> Site:
         if value is not None:
             raise ArgumentError(name, value, f"nothing beside site=, which may hold it: Site({name}=...)")
     return site
+
+
+def _check_requests(requests: float | None) -> float | None:
+    return None if requests is None else check.positive("expected_requests", requests, "a positive number of requests")
 
 
 def _check_devices(devices: Sequence[str]) -> tuple[Kind, ...]:

@@ -99,7 +99,8 @@ def how_text(device: Device) -> str:
 
 
 def _meaning(report: Report) -> str:
-    return footprint_text(report.footprint, report.site)
+    meaning = footprint_text(report.footprint, report.site)
+    return f"{meaning}\n\n{report.lifetime.text()}" if report.lifetime else meaning
 
 
 def footprint_text(footprint: Footprint, site: Site) -> str:

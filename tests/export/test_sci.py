@@ -30,6 +30,10 @@ def test_steps_are_counted_and_others_are_given(summary: dict[str, Any]) -> None
     assert per_token.g_per_unit.central * 1000 == pytest.approx(per_step.g_per_unit.central)
 
 
+def test_samples_of_an_evaluation_are_counted(summary: dict[str, Any]) -> None:
+    assert sci(summary | {"samples": 500}, "sample").units == 500
+
+
 def test_a_contract_does_not_change_it() -> None:
     plain, green = (summary_at(Site(zone="FR", market_intensity=each, environ={})) for each in (None, 0))
     assert sci(plain).g_per_unit == sci(green).g_per_unit
@@ -59,7 +63,7 @@ def test_what_cannot_be_counted_by_is_told(summary: dict[str, Any], arguments: d
 
 def test_a_run_without_epochs_has_none_to_count_by(summary: dict[str, Any]) -> None:
     summary["epochs"] = 0
-    with pytest.raises(ArgumentError, match="the run has none"):
+    with pytest.raises(ArgumentError, match="it counted none"):
         sci(summary)
 
 

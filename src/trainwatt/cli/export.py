@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--training-type", choices=["pre-training", "fine-tuning"], help="model-card: what it was")
     parser.add_argument("--project", default="trainwatt", help="codecarbon: the project's name (default: %(default)s)")
     parser.add_argument("--per", default="epoch", metavar="UNIT", help="sci: epoch (default), step, token, sample, ...")
-    parser.add_argument("--units", type=positive, help="sci: how many of them; known for epoch and step")
+    parser.add_argument("--units", type=positive, help="sci: how many of them; known for epoch and step, and sample")
     parser.add_argument("--embodied-kg", type=positive, help="sci: the run's embodied kgCO2e, where you know better")
 
 

@@ -12,8 +12,6 @@ from trainwatt.footprint import Quantity
 from trainwatt.text import mass_range_text
 from trainwatt.units import G_PER_KG
 
-COUNTED = ("epoch", "step")
-
 
 @dataclass(frozen=True)
 class Score:
@@ -62,18 +60,19 @@ def sci(
 
     Args:
         summary: of the run.
-        unit: what to count by: ``"epoch"`` and ``"step"`` are in the summary; any other, such as ``"token"``, needs
-            ``units``.
+        unit: what to count by: ``"epoch"`` and ``"step"`` of a training and ``"sample"`` of an evaluation are in the
+            summary; any other, such as ``"token"``, needs ``units``.
         units: how many the run made.
         embodied_kg: the run's share of what making its hardware emitted; None: what the summary holds of it.
 
     Raises:
         ArgumentError: units that are not known, or not above 0.
     """
-    counted = {"epoch": summary["epochs"], "step": summary["phases"].get("train", {}).get("steps", 0)}
+    steps = summary["phases"].get("train", {}).get("steps", 0)
+    counted = {"epoch": summary["epochs"], "step": steps, "sample": summary.get("samples") or 0}
     count = counted.get(unit, 0) if units is None else units
     if not count > 0:
-        why = "the run has none" if unit in counted and units is None else f"how many {unit}s the run made, above 0"
+        why = f"how many {unit}s the run made, above 0" + ("; it counted none" if unit in counted else "")
         raise ArgumentError("units", units, why)
     if embodied_kg is not None and not embodied_kg >= 0:
         raise ArgumentError("embodied_kg", embodied_kg, "at least 0 kgCO2e")
