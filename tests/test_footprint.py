@@ -109,6 +109,14 @@ def test_a_ranking_goes_from_least_to_most_and_holds_the_place_itself() -> None:
     assert not {"WORLD", "US-CA", "CN-BJ"} & dict(ranked).keys()
 
 
+def test_a_run_by_the_hour_is_compared_by_yearly_means() -> None:
+    live, static = (Site(zone="GB", carbon_intensity=each, environ={}) for each in ("gb", None))
+    told = live.metered(Factor("carbon intensity", 50.0, 50.0, 50.0, "gCO2e/kWh", "NESO", "2026", "direct"), 1.0, "")
+    here = footprint(exactly(10.0), told)
+    assert here.co2e_kg.central == pytest.approx(0.5)
+    assert dict(ranking(here, told)) == dict(ranking(footprint(exactly(10.0), static), static))
+
+
 def test_an_estimate_widens_the_range() -> None:
     site = Site.resolve(zone="FR", environ={})
     measured, estimated = footprint(Quantity(0.95, 1, 1.05), site), footprint(Quantity(0.5, 1, 1.5), site)

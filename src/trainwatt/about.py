@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,8 @@ import trainwatt
 @cache
 def about() -> dict[str, Any]:
     """Versions and size of the machine, JSON-able."""
+    import platform  # noqa: PLC0415  # not when trainwatt is imported: it takes a while
+
     return {
         "trainwatt": trainwatt.__version__,
         "python": platform.python_version(),

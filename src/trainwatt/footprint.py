@@ -192,10 +192,10 @@ def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
 
 
 def ranking(here: Footprint, site: Site) -> list[tuple[str, Footprint]]:
-    """The same run on every grid that compares with the site's own, this one among them, least CO2e first."""
-    if site.live:
-        site = site.static()
-        here = replace(footprint(here.energy_kwh, site), embodied_kg=here.embodied_kg)
+    """The same run on every grid that compares with the site's own, this one among them, least CO2e first.
+
+    All by the yearly means of the grids, even where the run itself is accounted for by the hour.
+    """
     moved = ((zone, elsewhere(here, site, zone)) for zone in site.comparable_zones())
     return sorted(moved, key=lambda pair: pair[1].co2e_kg.central)
 

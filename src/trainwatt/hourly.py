@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainwatt.live.cache import cache_folder
-from trainwatt.live.feed import Feed
 from trainwatt.site import Factor, Site, lookup
 from trainwatt.site.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from trainwatt.live.feed import Feed
 
 _SLOT_S = 300.0  # the finest that a source tells
 
@@ -26,7 +26,7 @@ class Hourly:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._feed = Feed(site.live.provider, cache_folder()) if site.live else None
+        self._feed = _feed_of(site)
         self._slots: dict[int, float] = {}  # joules by time
         self._total_j = self._earlier_j = 0.0
         self._past: tuple[tuple[int, int], _Told] | None = None
@@ -87,6 +87,15 @@ class Hourly:
         """The run has ended."""
         if self._feed:
             self._feed.close()
+
+
+def _feed_of(site: Site) -> Feed | None:
+    if site.live is None:
+        return None
+    from trainwatt.live.cache import cache_folder  # noqa: PLC0415  # few need it, and importing it takes milliseconds
+    from trainwatt.live.feed import Feed  # noqa: PLC0415
+
+    return Feed(site.live.provider, cache_folder())
 
 
 class _Told(NamedTuple):

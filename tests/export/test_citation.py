@@ -50,6 +50,11 @@ def test_what_is_measured_is_not_said_to_be_estimated(summary: dict[str, Any]) -
     assert "nothing could be measured" in markdown(summary)
 
 
+def test_a_run_that_was_cut_short_is_not_cited_as_a_whole_one(summary: dict[str, Any]) -> None:
+    assert "status" not in markdown(summary)
+    assert "(status: interrupted)" in markdown(summary | {"status": "interrupted"})
+
+
 def test_an_unknown_place_is_said_to_be() -> None:
     text = markdown(summary_at(Site(zone="WORLD", market_intensity=0, environ={})))
     assert "of the world's average grid, for want of a known place," in text

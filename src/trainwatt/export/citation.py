@@ -39,8 +39,9 @@ def _energy(summary: Mapping[str, Any]) -> str:
     hardware, place = facts.hardware_text(summary), facts.place_text(summary)
     where = f" in {place}" if place else ""
     on = f" on {hardware}" if hardware else ""
+    end = "" if summary["status"] == "finished" else f" (status: {summary['status']})"
     return (
-        f"The run of {summary['began'][:10]}{on}{where} took {duration_text(summary['seconds'])} and "
+        f"The run of {summary['began'][:10]}{on}{where}{end} took {duration_text(summary['seconds'])} and "
         f"{energy_range_text(facts.energy_kwh(summary))} of energy, {_method(summary)}."
     )
 

@@ -140,15 +140,15 @@ class Denmark:
 
     def actual(self, now_s: float) -> Sequence[Query]:
         """See :class:`trainwatt.live.provider.Provider`."""
-        return (self._query("CO2Emis", now_s - 24 * _HOUR_S, now_s + _HOUR_S),)
+        return (self._query("CO2Emis", now_s - 24 * _HOUR_S, now_s + 3 * _HOUR_S),)
 
     def forecast(self, now_s: float) -> Sequence[Query]:
         """See :class:`trainwatt.live.provider.Provider`."""
-        return (self._query("CO2EmisProg", now_s, now_s + 48 * _HOUR_S),)
+        return (self._query("CO2EmisProg", now_s - 3 * _HOUR_S, now_s + 48 * _HOUR_S),)
 
     def _query(self, dataset: str, begin_s: float, end_s: float) -> Query:
         areas = [self.area] if self.area else ["DK1", "DK2"]
-        asked = {
+        asked = {  # times with hours to spare, should they be taken for Danish ones after all
             "start": iso_of(begin_s).rstrip("Z"),
             "end": iso_of(end_s).rstrip("Z"),
             "timezone": "UTC",
