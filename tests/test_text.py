@@ -126,3 +126,8 @@ def test_each_figure_of_the_file_names_the_factors_behind_it() -> None:
         assert footprint[figure]["low"] <= footprint[figure]["central"] <= footprint[figure]["high"]
         assert behind
         assert set(behind) <= names
+
+
+def test_of_a_board_that_is_shared_nothing_is_embodied_in_the_run() -> None:
+    assert report_of(SLICE, CPU).footprint.embodied_kg is None
+    assert report_of(GPU, SLICE).footprint.embodied_kg == report_of(GPU).footprint.embodied_kg

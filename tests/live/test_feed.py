@@ -152,6 +152,18 @@ def test_a_server_that_asks_to_be_left_alone_is_by_every_run(api: GridApi, feed:
     assert second.version == 0
 
 
+def test_a_source_that_comes_back_is_asked_again_and_not_before_it_said(api: GridApi, feed: Callable[[], Feed]) -> None:
+    api.status, api.headers = 503, {"Retry-After": "1"}
+    live = feed()
+    wait_for(lambda: live.problem == "HTTP 503")
+    api.status = 200
+    told_s = time.monotonic()
+    assert live.version == 0
+    wait_for(lambda: live.version)
+    assert time.monotonic() - told_s > 0.8
+    assert (live.at(time.time()), live.problem) == (100.0, "")
+
+
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [("120", 120.0), ("Wed, 21 Oct 2099 07:28:00 GMT", 2e9), ("soon", None), ("-5", None)],

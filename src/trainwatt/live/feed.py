@@ -81,25 +81,27 @@ class Feed:
     def _ask(self) -> float:
         """One round of requests; the seconds until the next."""
         now_s = time.time()
-        actual, skew_s, error = self._answers(self.provider.actual(now_s + self._skew_s))
+        actual, skew_s, failures = self._answers(self.provider.actual(now_s + self._skew_s))
         if not actual:
-            return self._failed(error or FetchError("no figure in the answer"))
-        forecast, _, _ = self._answers(self.provider.forecast(now_s + self._skew_s))
+            return self._failed(failures[-1] if failures else FetchError("no figure in the answer"))
+        forecast, _, more = self._answers(self.provider.forecast(now_s + self._skew_s))
         fetched = Fetched(now_s, skew_s, tuple(actual), tuple(forecast))
         self._failures, self.problem = 0, ""
         self._take(fetched)
         cache.save(self._folder, self.provider.key, fetched)
-        return self.provider.refresh_s
+        asked_s = max((error.retry_s or 0.0 for error in (*failures, *more)), default=0.0)
+        return min(max(self.provider.refresh_s, asked_s), _LONGEST_WAIT_S)
 
-    def _answers(self, queries: Sequence[Query]) -> tuple[list[Interval], float, FetchError | None]:
-        """What several requests tell, of which some may fail: intervals, the clocks' difference, the last failure."""
+    def _answers(self, queries: Sequence[Query]) -> tuple[list[Interval], float, list[FetchError]]:
+        """What several requests tell, of which some may fail: intervals, the clocks' difference, the failures."""
         intervals: list[Interval] = []
-        skew_s, failure = 0.0, None
+        skew_s, failures = 0.0, []
         for query in queries:
             told, ahead_s, error = self._answer(query)
             intervals += told
-            skew_s, failure = ahead_s or skew_s, error or failure
-        return intervals, skew_s, failure
+            skew_s = ahead_s or skew_s
+            failures += [error] if error else []
+        return intervals, skew_s, failures
 
     def _answer(self, query: Query) -> tuple[list[Interval], float, FetchError | None]:
         try:

@@ -76,7 +76,7 @@ class GreatBritain:
     timeout_s: float = 10.0
 
     name: ClassVar[str] = "NESO Carbon Intensity API"
-    basis: ClassVar[str] = "direct, consumption with losses"
+    basis: ClassVar[str] = "CO2 alone, direct, consumption with losses"
     key: ClassVar[str] = "gb"
     country: ClassVar[str | None] = "GB"
     refresh_s: ClassVar[float] = 600.0
@@ -126,7 +126,7 @@ class Denmark:
     @property
     def basis(self) -> str:
         """See :class:`trainwatt.live.provider.Provider`."""
-        return f"direct, consumption, {self.area or 'mean of DK1 and DK2'}"
+        return f"CO2 alone, direct, consumption, {self.area or 'mean of DK1 and DK2'}"
 
     @property
     def key(self) -> str:
