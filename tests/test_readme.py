@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,23 +10,56 @@ from pathlib import Path
 
 import pytest
 
+import trainwatt
+import trainwatt_transformers
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEN_LINES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[:4]
+BEFORE = {
+    "trainwatt_lightning": """
 from tests.lightning.training import Classifier, Data
-from trainwatt.report import Report
+model, datamodule = Classifier(), Data()
+""",
+    "trainwatt_keras": """
+from tests.keras.training import classifier, points
+model, (x, y) = classifier(), points(8)
+""",
+    "trainwatt_transformers": """
+from transformers import TrainingArguments
+from tests.transformers.training import model, sentences
+model, data = model(), sentences(6)
+args = TrainingArguments("trainer", use_cpu=True, report_to="none", save_strategy="no", num_train_epochs=2)
+""",
+    "trainwatt": """
+batches = range(3)
+train_step, evaluate = (lambda batch: None), (lambda: None)
+""",
+}
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
-
-def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
-    assert len(code.splitlines()) <= 10
-    exec(compile(code, "README.md", "exec"), {"model": Classifier(), "datamodule": Data()})
-    assert "trainwatt: " in capsys.readouterr().out
+@pytest.mark.parametrize("lines", TEN_LINES, ids=list(BEFORE))
+def test_the_ten_lines_run(lines: str, tmp_path: Path) -> None:
+    assert len(lines.splitlines()) <= 10
+    package = re.findall(r"(?:from|import) (trainwatt\w*)", lines)[0]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BEFORE[package] + lines],
+        env=os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "run folder: footprint" in run.stdout
 
 
 def test_every_metric_is_in_the_table() -> None:
-    source = Path(sys.modules[Report.__module__].__file__ or "").read_text(encoding="utf-8")
-    named = set(re.findall(r'"((?:energy|footprint)/\w+)"', source))
+    packages = [Path(package.__file__ or "").parent for package in (trainwatt, trainwatt_transformers)]
+    sources = [package / name for package in packages for name in ("report.py", "callback.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
+    named = set(re.findall(r'"((?:energy|footprint)/\w+)"', text))
     assert named == set(re.findall(r"`((?:energy|footprint)/\w+)`", README))
 
 

@@ -9,9 +9,18 @@ from standins.virtual import VirtualClock
 from trainwatt.refresh import Point, RefreshClock
 
 
-def watch(counter: StandInCounter, clock: VirtualClock, seconds: float, *, late_s: float = 0.0) -> list[Point]:
+def watch(
+    counter: StandInCounter,
+    clock: VirtualClock,
+    seconds: float,
+    *,
+    late_s: float = 0.0,
+    refresh: RefreshClock | None = None,
+) -> list[Point]:
     """Read a counter for a while, when its refresh clock asks for it."""
-    refresh, points, end_s = RefreshClock(counter.refresh_s), [], clock.now_s + seconds
+    refresh = refresh or RefreshClock(counter.refresh_s)
+    points: list[Point] = []
+    end_s = clock.now_s + seconds
     while clock.now_s < end_s:
         points += refresh.observe(clock.now_s, counter.joules())
         clock.now_s = (refresh.next_read_s(clock.now_s, 0.0) or clock.now_s + 0.1) + late_s
@@ -84,3 +93,26 @@ def test_a_rhythm_that_changes_is_learnt_again() -> None:
         clock.now_s = refresh.next_read_s(clock.now_s, 0.0) or 0.0
     for point in points[-50:]:
         assert point.joules == pytest.approx(300 * point.time_s, abs=300 * 0.003)
+
+
+@pytest.mark.parametrize("first_s", [0.0, 0.03, 0.06, 0.09, 0.0995])
+def test_a_thread_held_up_at_the_start_loses_nothing(first_s: float) -> None:
+    """Loading a model may let the first reading pass and no other for a while."""
+    clock = VirtualClock(start_s=50.0 + first_s)
+    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1)
+    refresh, began_s = RefreshClock(0.1), clock.now_s
+    points = list(refresh.observe(clock.now_s, counter.joules()))
+    clock.now_s += 0.35
+    points += watch(counter, clock, 1.0, refresh=refresh)
+    assert points[0].time_s <= began_s
+    for point in points:
+        assert point.joules == pytest.approx(200 * point.time_s, abs=200 * 0.005)
+
+
+def test_figures_are_known_roughly_before_their_rhythm_is() -> None:
+    clock = VirtualClock()
+    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1)
+    refresh = RefreshClock(0.1)
+    assert watch(counter, clock, 0.35, refresh=refresh) == []
+    first, *_, last = refresh.provisional
+    assert last.joules - first.joules == pytest.approx(200 * (last.time_s - first.time_s), abs=200 * 0.1)

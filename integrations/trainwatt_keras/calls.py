@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -23,21 +24,32 @@ class Call:
     """One call, for as long as it takes.
 
     Args:
+        method: which.
         arguments: what it was given, by name; ``self`` is the model.
     """
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self.arguments = arguments
+    def __init__(self, method: str, arguments: dict[str, Any]) -> None:
+        self.method, self.arguments = method, arguments
         self._at_end: list[Callable[[BaseException | None], None]] = []
+        self._around_inner: list[Callable[[Call], AbstractContextManager[None]]] = []
+        self._outer = ExitStack()
 
     def at_end(self, listener: Callable[[BaseException | None], None]) -> None:
         """Tell a listener when the call ends, with the exception that ends it."""
         self._at_end.append(listener)
 
+    def around_inner(self, context: Callable[[Call], AbstractContextManager[None]]) -> None:
+        """Have a context around each call of the same model within this one, such as an evaluation in a training."""
+        self._around_inner.append(context)
+
     @property
     def validates(self) -> bool:
-        """Whether it was given something to validate on."""
-        return self.arguments.get("validation_data") is not None or bool(self.arguments.get("validation_split"))
+        """Whether an evaluation is to come: it was given something to validate on, and an epoch at which to."""
+        given, often = self.arguments, self.arguments.get("validation_freq", 1)
+        if given.get("validation_data") is None and not given.get("validation_split"):
+            return False
+        epochs = range(given.get("initial_epoch", 0) + 1, given.get("epochs", 1) + 1)
+        return any(epoch in often if isinstance(often, Container) else epoch % often == 0 for epoch in epochs)
 
     @property
     def samples(self) -> int | None:
@@ -48,12 +60,16 @@ class Call:
         return int(shape[0])
 
     def __enter__(self) -> None:
+        outer = current(self.arguments.get("self"))
+        for context in outer._around_inner if outer else ():  # noqa: SLF001  # of its own class
+            self._outer.enter_context(context(self))
         _stack().append(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _stack().remove(self)
+        self._outer.close()
         for listener in self._at_end:
             listener(error)
 
@@ -81,7 +97,7 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
             arguments = signature.bind(*args, **kwargs).arguments
         except TypeError:  # the method itself will say it better
             arguments = {}
-        with Call(arguments):
+        with Call(method.__name__, arguments):
             return method(*args, **kwargs)
 
     setattr(call, _MARK, True)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import keras
 
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.settings import Settings
 from trainwatt.site import Site
+from trainwatt.timeline import Phase
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import put_first, shorten_bar
@@ -156,8 +155,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation begins."""
         if self._kind == "fit":
-            self._validates = True
-            self._run.begin("validate")
+            self._begin_inner("validate")
         else:
             self._start("test")
             self._run.begin("test")
@@ -165,22 +163,24 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation ends."""
         if self._kind == "fit":
-            self._run.end("validate")
+            self._end_inner("validate")
         else:
             self._end_inference("test", logs)
 
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
         """A prediction begins."""
-        if self._kind is None:
+        if self._kind == "fit":
+            self._begin_inner("predict")
+        else:
             self._start("predict")
-        self._run.begin("predict")
+            self._run.begin("predict")
 
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         """A prediction ends."""
-        if self._kind == "predict":
-            self._end_inference("predict", logs)
+        if self._kind == "fit":
+            self._end_inner("predict")
         else:
-            self._run.end("predict")
+            self._end_inference("predict", logs)
 
     # steps: a batch's number tells how many were made before it, in however many at a time
 
@@ -244,6 +244,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._call = calls.current(model)
         if self._call is not None:
             self._call.at_end(self._stop)
+            self._call.around_inner(self._inner)
         self._validates = self._call is not None and self._call.validates
         self._borrow(model)
 
@@ -266,9 +267,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_samples(phase)
         report = self._run.report()
         if report is not None:
-            complete = self._call is not None and report.phases[phase].steps == self._steps
-            samples = self._call.samples if self._call is not None and complete else None
-            self._publish(logs, _inference_metrics(report, phase, samples))
+            self._publish(logs, report.inference_metrics(phase))
         self._stop_unless_watched()
 
     def _count_samples(self, phase: Literal["test", "predict"]) -> None:
@@ -283,6 +282,26 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         if logs is not None:
             logs.update(metrics)
 
+    def _begin_inner(self, phase: Phase) -> None:
+        """In a loop of one's own the hooks tell; within a call of ``fit``, :meth:`_inner` does."""
+        if self._call is None:
+            self._run.begin(phase)
+
+    def _end_inner(self, phase: Phase) -> None:
+        if self._call is None:
+            self._run.end(phase)
+
+    @contextmanager
+    def _inner(self, call: calls.Call) -> Iterator[None]:
+        """An evaluation or a prediction within a training, by Keras itself or by another callback."""
+        if call.method == "fit":
+            yield
+            return
+        phase: Phase = "validate" if call.method == "evaluate" else "predict"
+        self._validates |= phase == "validate"
+        with self._run.phase(phase):
+            yield
+
     def _stop_unless_watched(self) -> None:
         """A loop of one's own with Keras's list of callbacks ends here, a call of the model when it returns."""
         if self._call is None:
@@ -293,9 +312,3 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._undo.close()
         self._kind = self._call = None
         self._run.stop(status_of(error))
-
-
-def _inference_metrics(report: Report, phase: Literal["test", "predict"], samples: int | None) -> dict[str, float]:
-    span = report.phases[phase]
-    metrics = report.metrics() | replace(report, recent=span).step_metrics()
-    return metrics | ({"energy/sample_j": span.total_j / samples} if samples else {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,6 +16,7 @@ from trainwatt.run import Run, status_of
 from trainwatt.session import Status
 from trainwatt.settings import Settings
 from trainwatt.site import Site
+from trainwatt.timeline import Phase
 from trainwatt.units import WH_PER_KWH
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 
@@ -178,6 +179,11 @@ class FootprintMonitor(Callback):
         if not trainer.sanity_checking:
             self._publish(trainer, self._run.report())
 
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """A step of an evaluation, counted where it is not one within a training."""
+        if trainer.state.fn == "validate":
+            self._run.step()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation ends."""
         if not trainer.sanity_checking:
@@ -188,6 +194,10 @@ class FootprintMonitor(Callback):
         self._run.end("setup")
         self._run.begin("test")
 
+    def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """A step of a test."""
+        self._run.step()
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A test ends."""
         self._run.end("test")
@@ -196,6 +206,10 @@ class FootprintMonitor(Callback):
         """A prediction begins."""
         self._run.end("setup")
         self._run.begin("predict")
+
+    def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """A step of a prediction."""
+        self._run.step()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A prediction ends."""
@@ -227,14 +241,15 @@ class FootprintMonitor(Callback):
             return
         metrics = report.metrics()
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
-        if self._prog_bar:
+        if self._prog_bar and metrics:
             trainer.progress_bar_metrics["Wh"] = metrics["energy/total_kwh"] * WH_PER_KWH
 
     def _finish(self, trainer: Trainer, status: Status) -> None:
         trainer.__dict__.pop("save_checkpoint", None)
         report = self._run.stop(status)
-        if report is not None and trainer.state.fn != "fit":
-            _log(trainer, report.metrics(), step=trainer.global_step)
+        if report is not None and trainer.state.fn in ("validate", "test", "predict"):
+            phase = cast(Phase, trainer.state.fn.value)
+            _log(trainer, report.inference_metrics(phase), step=trainer.global_step)
 
 
 def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:

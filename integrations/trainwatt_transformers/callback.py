@@ -104,7 +104,7 @@ class FootprintCallback(TrainerCallback):
         self._prog_bar = prog_bar
         self._run = Run(settings)
         self._trainer: Trainer | None = None  # while it is being measured
-        self._late = self._evaluating = self._epoch_over = self._told = False
+        self._late = self._alone = self._evaluating = self._epoch_over = self._told = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
         self._by_itself = False  # an evaluation outside a training
@@ -133,7 +133,7 @@ class FootprintCallback(TrainerCallback):
     @contextmanager
     def training(self, trainer: Trainer) -> Iterator[None]:
         """A call of ``train``: a run."""
-        with self._measuring(trainer, ""):
+        with self._measuring(trainer, None):
             self._run.begin("setup")
             yield
         self._trained = self._run.summary
@@ -201,6 +201,13 @@ class FootprintCallback(TrainerCallback):
         """A step of the optimizer."""
         self._run.step()
 
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A step of an evaluation or a prediction, counted where it is not one within a training."""
+        if self._alone:
+            self._run.step()
+
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -236,20 +243,20 @@ class FootprintCallback(TrainerCallback):
     # what these share
 
     @contextmanager
-    def _measuring(self, trainer: Trainer, kind: str, prefix: str = "") -> Iterator[None]:
+    def _measuring(self, trainer: Trainer, phase: Phase | None, prefix: str = "") -> Iterator[None]:
         try:
-            self._start(trainer, kind)
+            self._start(trainer, phase or "")
             yield
         except BaseException as error:
             self._stop(status_of(error))
             raise
         report = self._stop("finished")
-        if prefix:
-            metrics = report.metrics() if report else {}
+        if phase:
+            metrics = report.inference_metrics(phase) if report else {}
             _log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
 
     def _start(self, trainer: Trainer, kind: str) -> None:
-        self._trainer = trainer
+        self._trainer, self._alone = trainer, kind != ""
         if not trainer.is_world_process_zero():
             return
         others = trainer.callback_handler.callbacks
@@ -262,7 +269,7 @@ class FootprintCallback(TrainerCallback):
         self._run.start(kind, gpu_uuids=gpu_uuids(trainer))
 
     def _stop(self, status: Status) -> Report | None:
-        self._trainer = None
+        self._trainer, self._alone = None, False
         return self._run.stop(status)
 
     def _begin_late(self, state: TrainerState) -> None:

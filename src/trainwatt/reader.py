@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from trainwatt.clock import Clock
@@ -33,6 +33,11 @@ class Reader(Protocol):
     @property
     def lookahead(self) -> int:
         """How many later points a figure may still depend on."""
+        ...
+
+    @property
+    def provisional(self) -> Sequence[Point]:
+        """What is known already of points that are still to come."""
         ...
 
     def read(self, clock: Clock) -> Iterable[Point]:
@@ -74,6 +79,11 @@ class CounterReader:
     def lookahead(self) -> int:
         """See :class:`Reader`; a step of power is placed by the two cells after it."""
         return 0 if self.current else 2
+
+    @property
+    def provisional(self) -> Sequence[Point]:
+        """See :class:`Reader`."""
+        return self._refresh.provisional
 
     def read(self, clock: Clock) -> Iterable[Point]:
         """See :class:`Reader`."""
@@ -169,6 +179,7 @@ class GaugeReader:
 
     current = False
     lookahead = 0
+    provisional = ()
 
     def __init__(self, meter: Gauge, origin: Point | None = None) -> None:
         self._meter = meter

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,6 +50,11 @@ class RefreshClock:
         self._lag_s = 0.0
         self._restarts = 0
         self._begin(None)
+
+    @property
+    def provisional(self) -> Sequence[Point]:
+        """Figures that wait for their exact times, at the times at which they were first read."""
+        return tuple(self._seen)
 
     def observe(self, time_s: float, joules: float) -> Iterable[Point]:
         """Take a reading; return the points that it makes certain, oldest first."""
@@ -128,16 +133,47 @@ class RefreshClock:
     def _release(self) -> Iterable[Point]:
         """Give the figures seen while learning their true times."""
         seen, self._seen = self._seen, []
-        points = list(self._point(*seen[0]))
-        for edge, point in zip(self._edges, seen[1:], strict=True):
-            turns = round((edge.time_s - self._anchor_s) / self._period_s)
-            change_s = self._anchor_s + turns * self._period_s
-            if (
-                abs(change_s - edge.time_s) <= edge.width_s / 2 + self._guard_s(change_s)
-                and edge.width_s < self._period_s
-            ):
+        points: list[Point] = []
+        after: _Edge | None = None
+        after_s: float | None = None  # when the next figure came
+        for edge, point in zip([None, *self._edges][::-1], reversed(seen), strict=True):
+            change_s = self._change_s(edge) if edge else None
+            if change_s is None and after and after_s is not None:
+                change_s = self._change_before(after_s, last_read_s=after.time_s - after.width_s / 2)
+            if change_s is not None:
                 points.append(Point(change_s, point.joules))
-        return points
+            after, after_s = edge, change_s
+        points.reverse()
+        return points if after_s is not None else [*self._first(seen[0], points), *points]
+
+    def _change_s(self, edge: _Edge) -> float | None:
+        """The exact time of a change that was seen within a period."""
+        turns = round((edge.time_s - self._anchor_s) / self._period_s)
+        change_s = self._anchor_s + turns * self._period_s
+        near = abs(change_s - edge.time_s) <= edge.width_s / 2 + self._guard_s(change_s)
+        return change_s if near and edge.width_s < self._period_s else None
+
+    def _change_before(self, after_s: float, last_read_s: float) -> float | None:
+        """When a figure came that was still read after the change before the next one."""
+        change_s = after_s - self._period_s
+        return change_s if change_s + self._guard_s(change_s) / 2 < last_read_s else None
+
+    def _first(self, first: Point, later: Sequence[Point]) -> Iterable[Point]:
+        """The first figure of all, read but once. Near a change it came with that or with the one before.
+
+        It is taken to be as old as makes the power until the next figure more like that after it.
+        """
+        certain = self._point(*first)
+        if certain or len(later) < 2:
+            return certain
+        after, last = later[0], later[-1]
+        nearest_s = min(self._edge_before(first.time_s + self._period_s / 2), after.time_s - self._period_s)
+        watts = (last.joules - after.joules) / (last.time_s - after.time_s)
+
+        def misfit(change_s: float) -> float:
+            return abs((after.joules - first.joules) / (after.time_s - change_s) - watts)
+
+        return (Point(min(nearest_s, nearest_s - self._period_s, key=misfit), first.joules),)
 
     def _give_up(self) -> Iterable[Point]:
         """No period: a reading is as old as half the mean time between changes."""

@@ -101,6 +101,8 @@ class Report:
 
     def metrics(self) -> dict[str, float]:
         """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
+        if not self.total.total_j:  # nothing has been read yet
+            return {}
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
         metrics["energy/measured_share"] = self.measured_share
         if self.epoch:
@@ -109,13 +111,23 @@ class Report:
         metrics["footprint/water_l"] = self.footprint.water_l.central
         cost = self.footprint.cost
         metrics["footprint/cost"] = cost.central if cost is not None else None
-        metrics["energy/sample_j"] = self.sample_j
         return _known(metrics)
 
     def step_metrics(self) -> dict[str, float]:
         """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
+        if not self.total.total_j:
+            return {}
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
         return _known(metrics | _rates(self.recent))
+
+    def inference_metrics(self, phase: Phase) -> dict[str, float]:
+        """What goes to a framework's logger after an evaluation or a prediction by itself.
+
+        Args:
+            phase: which.
+        """
+        rates = _rates(self.phases.get(phase, Span()))
+        return self.metrics() | _known(rates | {"energy/sample_j": self.sample_j})
 
     def summary(self) -> dict[str, Any]:
         """Everything, JSON-able: what ``summary.json`` holds."""

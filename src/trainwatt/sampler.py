@@ -18,6 +18,7 @@ _log = logging.getLogger("trainwatt")
 _MIN_WAKE_GAP_S = 0.005
 _TELL_S = 0.2
 _STOP_TIMEOUT_S = 2.0
+_FIRST_READING_S = 0.1
 
 
 def _nothing() -> None:
@@ -57,7 +58,7 @@ class Lease:
     def joules_at(self, time_s: float) -> dict[str, float]:
         """Cumulative joules by device id, from an origin of the device's own."""
         with self._sampler.lock:
-            return {track.device.id: track.series.at(time_s) for track in self._tracks}
+            return {track.device.id: track.joules_at(time_s) for track in self._tracks}
 
     def settled_s(self) -> float:
         """Time up to which figures will not change any more."""
@@ -117,7 +118,10 @@ class Sampler:
         return self._past_cpu_s + self._thread_cpu_s
 
     def lease(self, meters: Iterable[Meter], *, interval_s: float = 1.0) -> Lease:
-        """Begin to read some meters, at least every ``interval_s``."""
+        """Begin to read some meters, at least every ``interval_s``, and once before this returns.
+
+        What comes next may be a load that holds up all other threads, and what a counter stood at cannot be read later.
+        """
         with self.lock:
             tracks = [self._tracks.setdefault(meter.device, Track(meter)) for meter in meters]
             lease = Lease(self, tracks, interval_s)
@@ -126,6 +130,9 @@ class Sampler:
                 self._thread = threading.Thread(target=self._run, name="trainwatt-sampler", daemon=True)
                 self._thread.start()
         self.wake()
+        if self._threaded:
+            with self._ticked:  # a driver may hang: the training must not
+                self._ticked.wait_for(lambda: all(track.read_s > -math.inf for track in tracks), _FIRST_READING_S)
         return lease
 
     def release(self, lease: Lease) -> None:

@@ -52,6 +52,15 @@ class Track:
         overdue_s = max(_STALE_S, 2 * (self.due_s - self.read_s)) if self.due_s < math.inf else _STALE_S
         return max(self.series.settled_s(self._reader.lookahead), now_s - overdue_s)
 
+    def joules_at(self, time_s: float) -> float:
+        """Cumulative joules at a time, from an origin of the device's own; roughly so before its rhythm is known."""
+        if len(self.series) > 1:
+            return self.series.at(time_s)
+        rough = Series()
+        for point in self._reader.provisional:
+            rough.add(point.time_s, point.joules)
+        return rough.at(time_s)
+
     def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
         """Take a reading into the series; a failure is noted, never raised."""
         try:

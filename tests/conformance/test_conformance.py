@@ -1,0 +1,138 @@
+"""One promise for all: the same trainings in every framework, held to the same figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from standins import nvml as standin
+from tests.conformance.cases import CASES, FITTED, INFERRED
+from tests.conformance.driver import STEADY_W
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORKS = {
+    "lightning": ("lightning", {}),
+    "keras on tensorflow": ("keras", {"KERAS_BACKEND": "tensorflow"}),
+    "keras on torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "keras on jax": ("keras", {"KERAS_BACKEND": "jax"}),
+    "transformers": ("transformers", {}),
+}
+Outcome = dict[str, Any]
+LATE_J = 40.0 * 0.05 + 1.0  # before the first refresh and after the last one a board may draw otherwise than in between
+BLUR_J = 1.0  # a busy machine sees a refresh some milliseconds late
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
+    """What the table's trainings came to in one framework, in a process of its own."""
+    framework, variables = FRAMEWORKS[request.param]
+    if find_spec(request.param.rpartition(" ")[2]) is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp("conformance")
+    library = standin.build(tmp_path_factory.getbasetemp() / "nvml")
+    subprocess.run(
+        [sys.executable, "-m", "tests.conformance.driver", framework, str(folder), str(library)],
+        env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    results = json.loads((folder / "results.json").read_text())
+
+    def outcome(case: str) -> Outcome:
+        assert "error" not in results[case], results[case]["error"]
+        return dict(results[case])
+
+    return outcome
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def training(outcome: Outcome) -> Outcome:
+    """The run of the (last) training."""
+    return [run for run in outcome["runs"] if "train" in run["summary"]["phases"]][-1]
+
+
+def test_the_phases_are_those_that_there_were(outcomes: Callable[[str], Outcome], case: str) -> None:
+    phases = training(outcomes(case))["summary"]["phases"]
+    assert set(phases) - {"other", "checkpoint"} == CASES[case].phases
+    assert phases["train"]["steps"] == CASES[case].steps
+    assert phases.get("validate", {"entries": 0})["entries"] == CASES[case].evaluations
+
+
+def test_what_follows_a_training_is_a_run_of_its_own(outcomes: Callable[[str], Outcome], case: str) -> None:
+    outcome = outcomes(case)
+    kinds = [*["run"] * (1 + CASES[case].again), *CASES[case].then]
+    assert len(outcome["runs"]) == len(kinds)
+    for run, kind in zip(outcome["runs"], kinds, strict=True):
+        assert ("train" if kind == "run" else kind) in run["summary"]["phases"]
+
+
+def test_every_joule_of_the_gpus_is_counted(outcomes: Callable[[str], Outcome], case: str) -> None:
+    for run in outcomes(case)["runs"]:
+        summary, (true_j, steady_j) = run["summary"], run["truth_j"]
+        wave, steady = (device["joules"] for device in summary["devices"])
+        assert wave == pytest.approx(true_j, rel=0.01, abs=LATE_J)
+        assert steady == pytest.approx(steady_j, rel=0.01, abs=BLUR_J)
+        assert summary["total_j"] == pytest.approx(true_j + steady_j, rel=0.01, abs=LATE_J)
+
+
+def test_every_joule_is_counted_once(outcomes: Callable[[str], Outcome], case: str) -> None:
+    for run in outcomes(case)["runs"]:
+        summary = run["summary"]
+        by_phase = [sum(span["joules"].values()) for span in summary["phases"].values()]
+        assert sum(by_phase) == pytest.approx(summary["total_j"], rel=1e-9)
+        assert sum(device["joules"] for device in summary["devices"]) == pytest.approx(summary["total_j"], rel=1e-9)
+        by_span = [sum(event["joules"].values()) for event in run["events"] if event["event"] == "span"]
+        assert sum(by_span) == pytest.approx(summary["total_j"], rel=1e-9)
+
+
+def test_each_phase_is_charged_for_its_own_time(outcomes: Callable[[str], Outcome], case: str) -> None:
+    for run in outcomes(case)["runs"]:
+        steady = run["summary"]["devices"][1]["id"]
+        for span in run["summary"]["phases"].values():
+            expected_j = STEADY_W * span["seconds"]
+            assert span["joules"].get(steady, 0.0) == pytest.approx(expected_j, rel=0.01, abs=BLUR_J)
+
+
+def test_the_names_in_the_log_are_the_same_everywhere(outcomes: Callable[[str], Outcome], case: str) -> None:
+    logged, row = outcomes(case)["measured"]["logged"], CASES[case]
+    whole_epoch = row.error is None
+    expected = FITTED | ({"energy/validate_kwh"} if row.evaluations else set())
+    if whole_epoch:
+        assert set(logged["fit"]) == expected
+    else:
+        assert set(logged["fit"]) <= expected
+    for kind in row.then:
+        assert INFERRED <= set(logged[kind]) <= INFERRED | {"energy/sample_j"}
+
+
+def test_the_run_folder_is_complete(outcomes: Callable[[str], Outcome], case: str) -> None:
+    outcome = outcomes(case)
+    assert [run["summary"] for run in outcome["runs"]] == json.loads(json.dumps(outcome["measured"]["summaries"]))
+    for run in outcome["runs"]:
+        first, *_, last = run["events"]
+        expected = CASES[case].status if "train" in run["summary"]["phases"] else "finished"
+        assert first["event"] == "start"
+        assert (last["event"], last["status"], run["summary"]["status"]) == ("end", expected, expected)
+        assert last["total_j"] == run["summary"]["total_j"]
+
+
+def test_the_training_is_the_same_with_us_and_without(outcomes: Callable[[str], Outcome], case: str) -> None:
+    bare, measured = outcomes(case)["bare"], outcomes(case)["measured"]
+    assert measured["losses"] == bare["losses"]
+    assert measured["weights"] == bare["weights"]
+    assert measured["raised"] == bare["raised"]
+    assert (bare["raised"] is None) == (CASES[case].error is None)
