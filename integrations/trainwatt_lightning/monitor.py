@@ -109,7 +109,7 @@ class FootprintMonitor(Callback):
         """A run begins."""
         if not trainer.is_global_zero:
             return
-        self._run.start("" if stage == "fit" else stage, gpu_uuids=_gpu_uuids(trainer))
+        self._run.start("" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer))
         self._run.begin("setup")
         self._batches, self._in_epoch = 0, False
         trainer.save_checkpoint = _timed(trainer.save_checkpoint, self._run)  # type: ignore[method-assign]
@@ -156,7 +156,7 @@ class FootprintMonitor(Callback):
         if every and self._batches % every == 0:
             report = self._run.step_report() if trainer.loggers else None
             if report is not None:
-                _log(trainer, report.step_metrics(), step=trainer.global_step)
+                log(trainer, report.step_metrics(), step=trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch has ended, its evaluation included."""
@@ -166,7 +166,7 @@ class FootprintMonitor(Callback):
         self._publish(trainer, report)
         if report is not None:
             # the step under which Lightning logs the metrics of the epoch
-            _log(trainer, report.metrics(), step=max(0, trainer.global_step - 1))
+            log(trainer, report.metrics(), step=max(0, trainer.global_step - 1))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation begins, in an epoch or by itself."""
@@ -249,10 +249,11 @@ class FootprintMonitor(Callback):
         report = self._run.stop(status)
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
-            _log(trainer, report.inference_metrics(phase), step=trainer.global_step)
+            log(trainer, report.inference_metrics(phase), step=trainer.global_step)
 
 
-def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
+def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
+    """Give values to each of the Trainer's loggers."""
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=step)
 
@@ -275,7 +276,7 @@ def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None
     return timed
 
 
-def _gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
+def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
     """The GPU that this process computes on; None where it may be any, or where it speaks for several processes."""
     device = trainer.strategy.root_device
     if device.type != "cuda" or trainer.world_size > 1:

@@ -77,6 +77,16 @@ class Report:
         boards = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
         return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(boards))
 
+    def footprint_of(self, kwh: float) -> Footprint:
+        """What another amount of energy means at the same site, with the same relative range.
+
+        Args:
+            kwh: in kWh, e.g. what is still to come.
+        """
+        energy = self.energy_kwh
+        scale = kwh / energy.central if energy.central else 0.0
+        return footprint(energy.scaled(scale), self.site)
+
     @property
     def measured_share(self) -> float | None:
         """The part of the energy that was measured rather than estimated, 0 to 1; None before any energy."""

@@ -8,10 +8,10 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from trainwatt.clock import Clock
 from trainwatt.hourly import Hourly
@@ -145,6 +145,17 @@ class Session:
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
         self._samples = None if samples is None or self._samples is None else self._samples + samples
+
+    @_harmless
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Put something into the run folder, with what the run has taken by then."""
+        if self._folder is None:
+            return
+        time_s = self._clock.monotonic()
+        with self._lock:
+            report, epoch = self._report(time_s), self._ledger.epoch
+        taken = {"epoch": epoch, "seconds": report.total.seconds, "total_j": report.total.total_j}
+        self._folder.event({**event, **taken})
 
     @_harmless
     def end_epoch(self) -> Report:
@@ -287,6 +298,12 @@ def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock)
 
 
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def tell(event: Mapping[str, Any]) -> None:
+    """Put something into the folders of all runs that are going on in this process."""
+    for session in list(_live):
+        session.note(event)
 
 
 @atexit.register

@@ -16,8 +16,8 @@ from trainwatt.power.device import KINDS, Kind, Scope
 from trainwatt.site import Site
 
 
-class Options(TypedDict, total=False):
-    """The keyword arguments of a monitor, as a user types them; see :class:`Settings`."""
+class Measured(TypedDict, total=False):
+    """The keyword arguments that say where it runs and what is measured; see :class:`Settings`."""
 
     zone: str | None
     cloud: str | None
@@ -32,6 +32,11 @@ class Options(TypedDict, total=False):
     interval: float
     idle_w: float | None
     full_w: float | None
+
+
+class Options(Measured, total=False):
+    """The keyword arguments of a monitor, as a user types them; see :class:`Settings`."""
+
     verbose: bool
     output_dir: str | os.PathLike[str] | None
     run_name: str | None

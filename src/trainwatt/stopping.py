@@ -36,7 +36,7 @@ _Z = 1.645  # standard errors to either side: a two-sided 90 % interval
 _RECENCY = 16.0  # an evaluation weighs (its energy / now)^16: half of all weight lies in the last 4 % of the energy
 _CLIP = 2.5  # robust standard deviations at which a residual stops pulling
 _RECENT = 0.35  # share of the evaluations, ten at least, whose best stands for what the run can do now
-_MIN_EVALUATIONS = 5  # a line through four has hardly an error to speak of, and the trend is wanted twice
+MIN_EVALUATIONS = 5  # a line through four has hardly an error to speak of, and the trend is wanted twice
 _WAIT = 0.15  # share of the plan that is waited for a gain as large as the whole run's price
 _STALL = 2.5  # energy since the best was last bettered counts so many times more than energy spent improving
 _TAKEN_OFF = 0.02  # share of the distance to the ideal; a run that has gained less may have its take-off ahead
@@ -95,6 +95,7 @@ class Verdict:
         expected_high: upper end of its 90 % interval.
         diverged: the metric has not been finite for long enough to give up.
         cool_down: the learning rate has yet to come down: starting its decay now is greener than stopping.
+        saves_kwh: energy of what was planned that stopping now leaves unspent.
     """
 
     stop: bool
@@ -105,6 +106,7 @@ class Verdict:
     expected_high: float | None = None
     diverged: bool = False
     cool_down: bool = False
+    saves_kwh: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +263,8 @@ class GreenStopping:
     def _judge(self, planned_kwh: float, lr_left: Sequence[float] | None) -> Verdict:
         scores, energies = np.array(self._scores), np.array(self._energies)
         trained = energies > 1e-9 * energies[-1]  # an evaluation before training has no energy to set against it
-        if np.count_nonzero(trained) < _MIN_EVALUATIONS:
-            few = f"goes on: {_MIN_EVALUATIONS} evaluations are needed to judge; evaluate more often to stop earlier"
+        if np.count_nonzero(trained) < MIN_EVALUATIONS:
+            few = f"goes on: {MIN_EVALUATIONS} evaluations are needed to judge; evaluate more often to stop earlier"
             return Verdict(False, few)
         best = np.maximum.accumulate(scores)
         left_kwh = max(planned_kwh - float(energies[-1]), planned_kwh / 100)
@@ -277,12 +279,20 @@ class GreenStopping:
         stop = stop and not (price is not None and self._fall_pays(price, best, left_kwh, lr_left))
         cool_down = stop and lr_left is not None and len(lr_left) > 1 and lr_left[-1] <= lr_left[0] / 2
         reason = self._reason((gain, low, high), price, planned_kwh)
-        if stop:
-            reason += f"; saves about {left_kwh:.2g} kWh of what was planned"
-            reason += "; starting the learning rate's decay now may be worth more than stopping" if cool_down else ""
-        else:
+        if cool_down:
+            reason += "; starting the learning rate's decay now may be worth more than stopping"
+        if not stop:
             reason = f"goes on: {reason}" if pays else f"goes on, a late gain may yet come: {reason}"
-        return Verdict(stop, reason, _realised(best, energies), gain, low, high, cool_down=cool_down)
+        return Verdict(
+            stop,
+            reason,
+            _realised(best, energies),
+            gain,
+            low,
+            high,
+            cool_down=cool_down,
+            saves_kwh=left_kwh if stop else 0.0,
+        )
 
     def _waited_enough(self, price: float, scores: _Array, best: _Array, energies: _Array, planned_kwh: float) -> bool:
         scatter = _scatter(scores)

@@ -45,6 +45,11 @@ def mass_range_text(kg: Quantity) -> str:
     )
 
 
+def mass_text(kg: float) -> str:
+    """A mass in the unit that reads best, with two significant figures."""
+    return f"{_figures(kg * G_PER_KG, 2)} g" if kg < 1 else f"{_figures(kg, 2)} kg"
+
+
 def duration_text(seconds: float) -> str:
     """A duration in its two largest units."""
     if seconds < 60:

@@ -8,11 +8,11 @@ from typing import Any
 
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger
 
 from tests.conformance.cases import Case
 from tests.conformance.driver import Trained, digest, ours
-from tests.lightning.training import Classifier, Data, trainer_with
+from tests.lightning.training import Classifier, Data, Names, trainer_with
 from trainwatt_lightning import FootprintMonitor
 
 
@@ -26,22 +26,6 @@ class Slow(Callback):
         time.sleep(self.step_s)
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
-
-
-class Names(Logger):
-    """Keeps the names of what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    name, version = "names", 0
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.seen |= set(metrics)
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        pass
 
 
 class Lightning:

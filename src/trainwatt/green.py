@@ -1,0 +1,286 @@
+"""When to stop a training green: the rule, the budgets and the meter, for the callbacks and for a loop of one's own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from trainwatt import check
+from trainwatt.errors import ArgumentError
+from trainwatt.footprint import Footprint
+from trainwatt.run import Run
+from trainwatt.session import tell
+from trainwatt.settings import Settings
+from trainwatt.stopping import MIN_EVALUATIONS, GreenStopping, Mode, Price, Verdict
+from trainwatt.text import energy_text, mass_text
+
+if TYPE_CHECKING:
+    pass
+
+_log = logging.getLogger("trainwatt")
+
+_POINT = 0.001  # 0.1 points of an accuracy between 0 and 1
+_LOOK_S = 1.0  # a budget is looked at this often within an epoch
+
+OverBudget = Literal["stop", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an evaluation.
+
+    Attributes:
+        stop: whether to stop the training now.
+        sentence: what to tell a person, once; empty: nothing.
+        metrics: values for the framework's logger.
+        best: whether this evaluation is the best so far.
+    """
+
+    stop: bool = False
+    sentence: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a user of green stopping asks for.
+
+    Attributes:
+        min_gain_per_kwh: the price in metric units per kWh; ``"auto"``: see ``min_gain_per_percent``; None: no price,
+            the training is only observed.
+        min_gain_per_percent: the price in metric units per 1 % of the energy that the whole run is going to take. With
+            neither given, 0.1 % of what the metric can gain in all: 0.1 points of an accuracy, whether that lies
+            between 0 and 1 or between 0 and 100, and for a loss 0.1 % of its first value.
+        patience: so many further evaluations in a row must find the same before the training is stopped.
+        warmup: evaluations in the beginning after which it is never stopped.
+        ideal: the best that the metric can be; None: 0 for a loss, 1 or 100 for what is to be large.
+        max_kwh: energy that the training may take.
+        max_co2e_kg: emissions that it may cause.
+        max_cost: what its electricity may cost.
+        over_budget: ``"stop"`` or only ``"warn"`` when one of these three is reached.
+    """
+
+    min_gain_per_kwh: float | Literal["auto"] | None = "auto"
+    min_gain_per_percent: float | None = None
+    patience: int = 0
+    warmup: int = 0
+    ideal: float | None = None
+    max_kwh: float | None = None
+    max_co2e_kg: float | None = None
+    max_cost: float | None = None
+    over_budget: str = "stop"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.min_gain_per_kwh, str) and self.min_gain_per_kwh != "auto":
+            raise ArgumentError("min_gain_per_kwh", self.min_gain_per_kwh, 'a positive number, "auto", or None')
+        Price(self._per_kwh, self.min_gain_per_percent)
+        for name in ("patience", "warmup"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ArgumentError(name, value, "a whole number of evaluations, 0 or more")
+        for name in ("max_kwh", "max_co2e_kg", "max_cost"):
+            if getattr(self, name) is not None:
+                check.positive(name, getattr(self, name), "a positive number, or None for no limit")
+        if self.over_budget not in get_args(OverBudget):
+            raise ArgumentError("over_budget", self.over_budget, '"stop" or "warn"')
+
+    @property
+    def _per_kwh(self) -> float | None:
+        return None if self.min_gain_per_kwh == "auto" else self.min_gain_per_kwh
+
+    def price(self, mode: Mode, first: float, best: float) -> Price:
+        """The price, once the metric's scale is known from its first and its best value."""
+        if self.min_gain_per_kwh != "auto" or self.min_gain_per_percent is not None:
+            return Price(self._per_kwh, self.min_gain_per_percent)
+        ideal = self.ideal if self.ideal is not None else 0.0 if mode == "min" else 1.0 if best <= 1 else 100.0
+        reach = abs(ideal - first) if mode == "min" else abs(ideal)
+        return Price(min_gain_per_percent=_POINT * (reach or 1.0))
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget."""
+        return any(limit is not None for limit in (self.max_kwh, self.max_co2e_kg, self.max_cost))
+
+    def excess(self, spent: Footprint) -> str:
+        """Which budget has been reached, as a sentence; empty while none has."""
+        cost = spent.cost.central if spent.cost else math.nan
+        if self.max_kwh is not None and spent.energy_kwh.central >= self.max_kwh:
+            return f"the energy budget of {energy_text(self.max_kwh)} is spent"
+        if self.max_co2e_kg is not None and spent.co2e_kg.central >= self.max_co2e_kg:
+            return f"the budget of {mass_text(self.max_co2e_kg)} CO2e is spent"
+        if self.max_cost is not None and cost >= self.max_cost:
+            return f"the budget of {self.max_cost:g} {spent.currency} is spent".rstrip()
+        return ""
+
+
+class GreenStopper:
+    """Judges a training by what its evaluations gain for the energy they take.
+
+    >>> stopper = GreenStopper("max", min_gain_per_kwh=0.5, zone="FR")  # an accuracy; half of it per kWh
+    >>> with stopper:  # doctest: +SKIP
+    ...     for epoch in range(100):
+    ...         train()
+    ...         if stopper.evaluated(accuracy(), done=(epoch + 1) / 100).stop:
+    ...             break
+
+    Args:
+        mode: ``"max"`` where more of the metric is better, ``"min"`` where less is.
+        terms: see :class:`Terms`; as one object or as its keyword arguments.
+        options: where it runs and what is measured, as for :func:`trainwatt.measure`.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+
+    def __init__(self, mode: Mode, terms: Terms | None = None, **options: Any) -> None:
+        given = {name: options.pop(name) for name in list(options) if name in Terms.__slots__}
+        self.terms = replace(terms or Terms(), **given)
+        self._mode = mode
+        self._run = Run(Settings.check(output_dir=None, verbose=False, **options))
+        self._rule = GreenStopping(Price(), mode, ideal=self.terms.ideal)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._first: float | None = None
+        self._best: float | None = None
+        self._evaluations = self._agreed = 0
+        self._before_kwh = 0.0  # of attempts that have ended
+        self._told: set[str] = set()
+        self._looked_s = -math.inf
+
+    def start(self, gpu_uuids: Sequence[str] | None = None) -> None:
+        """A training begins; what an earlier one has left is forgotten."""
+        self._rule = GreenStopping(Price(), self._mode, ideal=self.terms.ideal)
+        self._reset()
+        self._run.start(gpu_uuids=gpu_uuids)
+
+    def stop(self) -> None:
+        """The training has ended; what it took stays known."""
+        report = self._run.stop()
+        self._before_kwh += report.energy_kwh.central if report else 0.0
+
+    def __enter__(self) -> GreenStopper:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def spent_kwh(self) -> float:
+        """Energy so far, earlier attempts of a resumed training included."""
+        report = self._run.report()
+        return self._before_kwh + (report.energy_kwh.central if report else 0.0)
+
+    def evaluated(
+        self,
+        value: float | None,
+        *,
+        done: float | None = None,
+        when: str = "",
+        lr_left: Sequence[float] | None = None,
+    ) -> Decision:
+        """Judge after an evaluation.
+
+        Args:
+            value: the metric; None, NaN or infinite where the evaluation gave none.
+            done: the part of the planned training that is done, 0 to 1; None: unknown.
+            when: for the sentence, e.g. ``"epoch 23"``.
+            lr_left: the learning rates from now to the end of the plan, evenly spaced, where that is known.
+        """
+        if not self.spent_kwh:  # a first evaluation may come before the first figures
+            self._run.settle()
+        spent_kwh = self.spent_kwh
+        best = self._note(value)
+        if self._first is not None and self._best is not None:
+            self._rule.price = self.terms.price(self._mode, self._first, self._best)
+        planned_kwh = spent_kwh / done if done else None
+        verdict = self._rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
+        self._agreed = self._agreed + 1 if verdict.stop else 0
+        stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup
+        metrics = {
+            name: gain
+            for name, gain in (
+                ("stopping/gain_per_kwh", verdict.gain_per_kwh),
+                ("stopping/expected_gain_per_kwh", verdict.expected_gain_per_kwh),
+            )
+            if gain is not None
+        }
+        at = when or f"evaluation {self._evaluations}"
+        sentence = f"stopped at {at}: {verdict.reason}{self._saved(verdict)}" if stop else ""
+        tell({"event": "verdict", "at": at, "stop": stop, "reason": verdict.reason, "value": value} | metrics)
+        return self._within_budget(Decision(stop, sentence, metrics, best), at)
+
+    def look(self, when: str = "") -> Decision:
+        """Look at the budgets, within an epoch too; costs a glance at the clock unless a second has passed."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S or not self.terms.limited:
+            return Decision()
+        self._looked_s = now_s
+        return self._within_budget(Decision(), when or "this step")
+
+    def few(self, expected: int, how: str) -> str:
+        """Once, what to say of a training that has too few evaluations to judge; empty otherwise.
+
+        Args:
+            expected: evaluations that it is going to have.
+            how: how to have more of them in this framework.
+        """
+        if expected >= 2 * MIN_EVALUATIONS or "few" in self._told:
+            return ""
+        self._told.add("few")
+        return (
+            f"{expected} evaluations are too few to stop early by what they gain ({MIN_EVALUATIONS} are "
+            f"needed to judge at all); evaluate more often: {how}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold, of numbers and lists only."""
+        return {
+            "rule": self._rule.state_dict(),
+            "first": self._first,
+            "best": self._best,
+            "evaluations": self._evaluations,
+            "agreed": self._agreed,
+            "spent_kwh": self.spent_kwh,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken; what was spent until then counts."""
+        self._rule.load_state_dict(state["rule"])
+        self._first, self._best = state["first"], state["best"]
+        self._evaluations, self._agreed = int(state["evaluations"]), int(state["agreed"])
+        self._before_kwh = float(state["spent_kwh"])
+
+    def _note(self, value: float | None) -> bool:
+        """Count an evaluation; whether it is the best so far."""
+        self._evaluations += 1
+        if value is None or not math.isfinite(value):
+            return False
+        self._first = value if self._first is None else self._first
+        better = self._best is None or (value > self._best if self._mode == "max" else value < self._best)
+        self._best = value if better else self._best
+        return better
+
+    def _saved(self, verdict: Verdict) -> str:
+        """What stopping leaves unspent, for the sentence."""
+        report = self._run.report()
+        if report is None or verdict.saves_kwh <= 0:
+            return ""
+        saved = mass_text(report.footprint_of(verdict.saves_kwh).co2e_kg.central)
+        return f"; saves about {energy_text(verdict.saves_kwh)}, {saved} CO2e of what was planned"
+
+    def _within_budget(self, decision: Decision, at: str) -> Decision:
+        report = self._run.report() if self.terms.limited else None
+        excess = self.terms.excess(report.footprint_of(self.spent_kwh)) if report else ""
+        if not excess or decision.stop or excess in self._told:
+            return decision
+        self._told.add(excess)
+        stop = self.terms.over_budget == "stop"
+        tell({"event": "budget", "at": at, "stop": stop, "reason": excess})
+        return replace(decision, stop=stop, sentence=f"{'stopped at ' + at + ': ' if stop else ''}{excess}")

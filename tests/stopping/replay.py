@@ -1,0 +1,54 @@
+"""Curves of real trainings, replayed through a framework's own loop, and what the rule alone says of them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainwatt.stopping import GreenStopping, Mode, Price
+
+CURVES = Path(__file__).parents[2] / "benchmarks" / "stopping" / "curves.csv.gz"
+PERCENT = 0.1  # points per 1 % of the run
+EVERY = 20  # curves are many, and their neighbours much alike
+LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values of a metric in points, evaluation by evaluation."""
+
+    name: str
+    mode: Mode
+    values: tuple[float, ...]
+
+    @property
+    def ideal(self) -> float:
+        return 100.0 if self.mode == "max" else 0.0
+
+
+def curves() -> Iterator[Curve]:
+    """Every twentieth of the published curves, the first evaluations of it."""
+    rows: dict[str, list[dict[str, str]]] = {}
+    with gzip.open(CURVES, "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows.setdefault(row["curve_id"], []).append(row)
+    for name in sorted(rows)[::EVERY]:
+        first = rows[name][0]
+        values = [float(first["points"]) * float(row["value"] or "nan") for row in rows[name][:LONGEST]]
+        yield Curve(name, "max" if first["mode"] == "max" else "min", tuple(filter(math.isfinite, values)))
+
+
+def stop_of_the_rule(curve: Curve, state: Mapping[str, Any]) -> int | None:
+    """After how many evaluations the rule alone stops, with the energies that a callback has measured."""
+    rule = GreenStopping(Price(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
+    energies_kwh = state["rule"]["energies_kwh"]
+    for number, (value, spent_kwh) in enumerate(zip(curve.values, energies_kwh, strict=False), 1):
+        planned_kwh = spent_kwh * len(curve.values) / number
+        if rule.update(value, spent_kwh, planned_kwh=planned_kwh).stop:
+            return number
+    return None
