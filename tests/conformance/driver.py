@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +23,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from standins import nvml as standin
+from standins.grid_api import GridApi, serving
 from standins.nvml import Constant, Square, h100
 from tests.conformance.cases import CASES, Case
+from trainwatt.errors import ArgumentError
+from trainwatt.live import GreatBritain
 from trainwatt.record import read_events, read_summary
+from trainwatt.site import Site
 
 STEADY_W = 100.0
 STEP_S = 0.05  # what a GPU would take for a step
@@ -88,9 +94,24 @@ def outcome(framework: Framework, name: str, folder: Path, library: standin.Libr
     return {"bare": vars(bare), "measured": vars(measured), "runs": runs}
 
 
-def outcome_or_error(*args: Any) -> dict[str, Any]:
+def placed(framework: Framework, folder: Path) -> dict[str, Any]:
+    """A training at one Site whose live source hangs, and what is said to a Site beside its parts."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # where no other run has left what it was told
+    with serving(GridApi(hang_s=60.0)) as api:
+        site = Site(zone="GB", pue=1.3, carbon_intensity=GreatBritain(base_url=api.url, timeout_s=60.0))
+        options = {"devices": ["ram"], "output_dir": None, "verbose": False, "expected_requests": 10}
+        monitor = framework.monitor(site=site, **options)
+        measured = framework.train(CASES["plain fit"], monitor, STEP_S, folder)
     try:
-        return outcome(*args)
+        framework.monitor(site=site, zone="GB", **options)
+    except ArgumentError as error:
+        return {"measured": vars(measured), "summary": monitor.summary, "refused": str(error)}
+    return {}
+
+
+def outcome_or_error(make: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    try:
+        return make(*args)
     except Exception:  # noqa: BLE001  # told to the test that asks for it
         return {"error": traceback.format_exc()}
 
@@ -101,7 +122,8 @@ def main(framework: str, folder: Path, nvml: Path) -> None:
     module: Framework = importlib.import_module(f"tests.conformance.in_{framework}").FRAMEWORK
     results = {}
     for name in CASES:
-        results[name] = outcome_or_error(module, name, folder / name.replace(" ", "_"), library)
+        results[name] = outcome_or_error(outcome, module, name, folder / name.replace(" ", "_"), library)
+    results["placed"] = outcome_or_error(placed, module, folder / "placed")
     (folder / "results.json").write_text(json.dumps(results))
 
 

@@ -136,3 +136,16 @@ def test_the_training_is_the_same_with_us_and_without(outcomes: Callable[[str], 
     assert measured["weights"] == bare["weights"]
     assert measured["raised"] == bare["raised"]
     assert (bare["raised"] is None) == (CASES[case].error is None)
+
+
+def test_one_site_serves_every_plugin_and_a_live_source_that_hangs_changes_nothing(
+    outcomes: Callable[[str], Outcome],
+) -> None:
+    placed, plain = outcomes("placed"), outcomes("plain fit")
+    site = placed["summary"]["site"]
+    assert (site["zone"], site["factors"]["pue"]["value"], site["live"]["share"]) == ("GB", 1.3, 0.0)
+    assert "static" in site["factors"]["carbon_intensity"]["note"]
+    assert placed["measured"]["losses"] == plain["bare"]["losses"]
+    assert placed["measured"]["weights"] == plain["bare"]["weights"]
+    assert placed["summary"]["seconds"] < plain["runs"][0]["summary"]["seconds"] + 10
+    assert "nothing beside site=" in placed["refused"]

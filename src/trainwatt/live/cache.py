@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def save(folder: Path | None, key: str, fetched: Fetched) -> None:
     """Keep it; a reader sees the old file or the new one. What cannot be written is not kept."""
     if folder is None:
         return
-    temporary = folder / f"{_name(key)}.{os.getpid()}.new"
+    temporary = folder / f"{_name(key)}.{os.getpid()}-{threading.get_ident()}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(vars(fetched)), encoding="utf-8")

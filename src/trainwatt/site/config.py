@@ -54,8 +54,9 @@ def from_file(environ: Mapping[str, str], root: Path = Path("/")) -> Layer:
 
 def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
     if named := environ.get(_FILE):
+        path = Path(named).expanduser()
         try:
-            return Path(named), Path(named).read_text(encoding="utf-8")
+            return path, path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArgumentError(_FILE, named, f"a TOML file that can be read; {error}") from None
     home = environ.get("HOME") or environ.get("USERPROFILE")

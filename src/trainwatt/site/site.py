@@ -56,6 +56,7 @@ class Site:
         market_intensity: gCO2e per kWh by the contracts of whoever pays, for a market-based line beside the
             location-based one.
         environ: the environment's variables.
+        root: where ``etc`` and ``usr`` are looked for.
 
     Attributes:
         zone: grid zone, e.g. ``FR``, ``US-CA``, or ``WORLD``.
