@@ -1,9 +1,9 @@
 """What measuring costs a training on the CPU, in each framework, and for Lightning beside other trackers.
 
-Two identical runs differ by several per cent on a shared machine, so what is ours is measured directly: the time of every
-hook, of the sampler's thread, of the start, of the import. The ratio of whole runs stands beside it, each run paired with
-a bare one of the same round, together with the ratio of two bare runs: what is within that is noise. Each framework is
-measured in a process of its own.
+Two identical runs differ by several per cent on a shared machine, so what is ours is measured directly: the time of
+every hook, of the sampler's thread, of the start, of the import. The ratio of whole runs stands beside it, each run
+paired with a bare one of the same round, together with the ratio of two bare runs: what is within that is noise. Each
+framework is measured in a process of its own.
 
 usage: overhead.py [--rounds N] [--epochs N] [FRAMEWORK ...]
 """
@@ -31,8 +31,9 @@ from trainings import BATCHES, TRAININGS, Training
 
 from trainwatt.run import Run
 
+TURNS = 3
 PEERS = ("CodeCarbon", "Carbontracker", "Zeus")
-RUN_METHODS = ("begin", "end", "end_epoch", "settle", "report", "step_report")  # where no hook of a framework leads to us
+RUN_METHODS = ("begin", "end", "end_epoch", "settle", "report", "step_report")  # some are reached by no hook
 Figures = dict[str, Any]
 
 
@@ -93,9 +94,13 @@ def direct(training: Training, callback: Any, epochs: int) -> Figures:
     return figures
 
 
-def over(base: Figures, figures: Figures) -> Figures:
-    """What goes beyond a callback that does nothing."""
-    return figures | {name: figures[name] - base[name] for name in ("step_us", "epoch_ms")}
+def beyond_bare(training: Training, make: Callable[[], Any], epochs: int) -> Figures:
+    """What a callback takes beyond one that does nothing, measured in turns: medians."""
+    turns = [(direct(training, training.bare(), epochs), direct(training, make(), epochs)) for _ in range(TURNS)]
+    figures = {name: statistics.median(each[name] for _, each in turns) for name in turns[0][1]}
+    for name in ("step_us", "epoch_ms"):
+        figures[name] = statistics.median(each[name] - bare[name] for bare, each in turns)
+    return figures
 
 
 def ratios(training: Training, others: dict[str, Callable[[], list[Any]]], rounds: int, epochs: int) -> Figures:
@@ -135,7 +140,7 @@ def import_ms(plugin: str) -> float:
         "trainwatt_keras": "import keras",
         "trainwatt_transformers": "from transformers import Trainer",
     }[plugin]
-    code = f"{own}; import time; began = time.perf_counter(); import {plugin}; print(1e3 * (time.perf_counter() - began))"
+    code = f"{own}; from time import perf_counter as s; began = s(); import {plugin}; print(1e3 * (s() - began))"
     command = [sys.executable, "-W", "ignore", "-c", code]
     runs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(5)]
     return statistics.median(float(run.split()[-1]) for run in runs)
@@ -145,14 +150,13 @@ def measured(name: str, rounds: int, epochs: int) -> Figures:
     """All figures of one framework."""
     training = TRAININGS[name]()
     training.fit([training.ours()], 1)  # warm-up
-    base = direct(training, training.bare(), epochs)
-    figures = over(base, direct(training, training.ours(), epochs)) | {"import_ms": import_ms(training.plugin)}
+    figures = beyond_bare(training, training.ours, epochs) | {"import_ms": import_ms(training.plugin)}
     others: dict[str, Callable[[], list[Any]]] = {"none again": list, "trainwatt": lambda: [training.ours()]}
     if name.startswith("Keras"):
-        figures["waits"] = waits(training, name.split()[-1])
+        figures["waits"] = waits(training, name.rpartition(" ")[2])
     if name == "Lightning":
         peers = {peer: _peer(peer) for peer in PEERS if importlib.util.find_spec(peer.lower())}
-        figures["peers"] = {peer: over(base, direct(training, make(), epochs)) for peer, make in peers.items()}
+        figures["peers"] = {peer: beyond_bare(training, make, epochs) for peer, make in peers.items()}
         others |= {peer: lambda make=make: [make()] for peer, make in peers.items()}  # type: ignore[misc]
     return figures | {"ratios": ratios(training, others, rounds, epochs)}
 
@@ -165,7 +169,7 @@ def _peer(name: str) -> Callable[[], Any]:
 
 def alone(name: str, options: argparse.Namespace) -> Figures:
     """The figures of one framework, from a process of its own."""
-    environment = os.environ | {"KERAS_BACKEND": name.split()[-1], "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"KERAS_BACKEND": name.rpartition(" ")[2], "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         sizes = [f"--rounds={options.rounds}", f"--epochs={options.epochs}", f"--to={folder}/figures.json"]
         command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), name, *sizes]
@@ -190,8 +194,8 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frameworks", nargs="*", default=list(TRAININGS), metavar="FRAMEWORK")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--to", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.to:

@@ -1,8 +1,8 @@
 """How often Keras waits for the device: each time that a tensor's values are fetched to the host.
 
 What is counted are the backend's own ways out of a tensor, below Keras, so that it does not matter who asks for values:
-Keras for its logs, a callback, or we. A fetch in the thread that trains makes the training wait; in Keras's own threads,
-where it hands the ends of batches to as long as no callback has to see them at once, it does not.
+Keras for its logs, a callback, or we. A fetch in the thread that trains makes the training wait; in Keras's own
+threads, to which it hands the ends of batches as long as no callback has to see them at once, it does not.
 """
 
 from __future__ import annotations
@@ -22,19 +22,24 @@ class Fetches:
     total: int = 0
 
 
-def _ways_out(backend: str) -> tuple[type, tuple[str, ...]]:
-    """A backend's class of tensors, and those of its methods that wait for their values."""
+def _ways_out(backend: str) -> list[tuple[Any, tuple[str, ...]]]:
+    """Where a backend waits for values: classes or modules, and the names of their functions."""
     if backend == "tensorflow":
         from tensorflow.python.framework import ops
 
-        return ops._EagerTensorBase, ("_numpy",)  # noqa: SLF001  # what numpy(), float(), np.array() come down to
+        return [(ops._EagerTensorBase, ("_numpy",))]  # noqa: SLF001  # what numpy(), float(), np.array() come down to
     if backend == "torch":
         import torch
 
-        return torch.Tensor, ("__array__", "__bool__", "__float__", "__int__", "cpu", "item", "numpy", "tolist")
+        names = ("__array__", "__bool__", "__float__", "__int__", "cpu", "item", "numpy", "tolist")
+        return [(torch.Tensor, names), (torch.cuda, ("synchronize",))]
+    import jax
     from jax._src.array import ArrayImpl
+    from keras.src import backend as of_keras
 
-    return ArrayImpl, ("__array__", "__bool__", "__float__", "__int__", "block_until_ready", "item", "tolist")
+    names = ("__array__", "__bool__", "__float__", "__int__", "block_until_ready", "item", "tolist")
+    # np.array() reads an array's memory without a call into Python, so Keras's own use of it is counted
+    return [(ArrayImpl, names), (jax, ("block_until_ready", "device_get")), (of_keras, ("convert_to_numpy",))]
 
 
 @contextmanager
@@ -57,10 +62,10 @@ def counted(backend: str) -> Iterator[Fetches]:
 
         return fetch
 
-    cls, names = _ways_out(backend)
     with ExitStack() as undo:
-        for name in names:
-            own = getattr(cls, name)
-            setattr(cls, name, counting(own))
-            undo.callback(setattr, cls, name, own)
+        for owner, names in _ways_out(backend):
+            for name in names:
+                own = getattr(owner, name)
+                setattr(owner, name, counting(own))
+                undo.callback(setattr, owner, name, own)
         yield fetches

@@ -1,4 +1,4 @@
-"""The same small training in each framework: two layers, 200 steps an epoch of about a millisecond, an evaluation each."""
+"""The same small training in each framework: two layers, epochs of 200 steps and an evaluation."""
 
 from __future__ import annotations
 
