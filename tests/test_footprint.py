@@ -29,7 +29,14 @@ def exactly(kwh: float) -> Quantity:
 
 
 def quantities(figures: Footprint) -> list[Quantity]:
-    all_of_them = (figures.facility_kwh, figures.co2e_kg, figures.water_l, figures.cost, figures.embodied_kg)
+    all_of_them = (
+        figures.facility_kwh,
+        figures.co2e_kg,
+        figures.water_l,
+        figures.cost,
+        figures.market_kg,
+        figures.embodied_kg,
+    )
     return [quantity for quantity in all_of_them if quantity is not None]
 
 
@@ -102,6 +109,14 @@ def test_a_ranking_goes_from_least_to_most_and_holds_the_place_itself() -> None:
     assert not {"WORLD", "US-CA", "CN-BJ"} & dict(ranked).keys()
 
 
+def test_a_run_by_the_hour_is_compared_by_yearly_means() -> None:
+    live, static = (Site(zone="GB", carbon_intensity=each, environ={}) for each in ("gb", None))
+    told = live.metered(Factor("carbon intensity", 50.0, 50.0, 50.0, "gCO2e/kWh", "NESO", "2026", "direct"), 1.0, "")
+    here = footprint(exactly(10.0), told)
+    assert here.co2e_kg.central == pytest.approx(0.5)
+    assert dict(ranking(here, told)) == dict(ranking(footprint(exactly(10.0), static), static))
+
+
 def test_an_estimate_widens_the_range() -> None:
     site = Site.resolve(zone="FR", environ={})
     measured, estimated = footprint(Quantity(0.95, 1, 1.05), site), footprint(Quantity(0.5, 1, 1.5), site)
@@ -116,9 +131,9 @@ def test_independent_errors_add_up_in_quadrature() -> None:
 @pytest.mark.parametrize(
     ("run", "it_kwh", "pue", "intensity", "tonnes"),
     [
-        ("GPT-3", 1_287_000, 1.0, 429, 552.1),
-        ("BLOOM, dynamic", 1_082_990 * 0.4, 1.0, 57, 24.69),
-        ("LLaMA-65B", 1_022_362 * 0.4, 1.1, 385, 173.0),
+        ("GPT-3: Patterson et al. 2021, table 4; energy with PUE", 1_287_000, 1.0, 429, 552.1),
+        ("BLOOM, dynamic: Luccioni et al. 2023, section 4.2; GPU hours x TDP", 1_082_990 * 0.4, 1.0, 57, 24.69),
+        ("LLaMA-65B: Touvron et al. 2023, table 15; GPU hours x 400 W", 1_022_362 * 0.4, 1.1, 385, 173.0),
     ],
 )
 def test_published_runs_come_out_as_published(
@@ -219,3 +234,12 @@ def test_a_range_that_does_not_hold_its_figure_is_refused(bad: tuple[float, floa
 )
 def test_a_quantity_reads_with_two_significant_figures(quantity: Quantity, text: str) -> None:
     assert quantity.text("kg") == text
+
+
+def test_a_market_based_line_is_there_only_where_a_contract_is_given() -> None:
+    assert footprint(exactly(10.0), Site(zone="FR", environ={})).market_kg is None
+    figures = footprint(exactly(10.0), Site(zone="FR", pue=1.5, market_intensity=20, environ={}))
+    assert figures.market_kg == Quantity(0.3, 0.3, 0.3)
+    assert figures.co2e_kg.central == pytest.approx(10 * 1.5 * 41.79 / 1000)
+    assert "market-based carbon intensity" in [factor.name for factor in figures.factors]
+    assert elsewhere(figures, Site(zone="FR", market_intensity=20, environ={}), "SE").market_kg is None

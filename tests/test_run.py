@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,30 @@ def test_the_summary_is_printed_where_it_is_wanted(tmp_path: Path, capsys: pytes
     with measure(output_dir=tmp_path, run_name="loud"):
         pass
     assert "trainwatt: loud finished after" in capsys.readouterr().out
+
+
+def test_use_after_a_training_is_weighed_against_it() -> None:
+    run = measure(zone="FR", output_dir=None, verbose=False, expected_requests=1000)
+    with run:
+        for _ in run.epochs(1):
+            time.sleep(0.3)
+    assert run.summary["lifetime"] is None
+    trained_kwh = run.summary["total_kwh"]
+    run.start("predict")
+    with run.phase("predict"):
+        time.sleep(0.3)
+        run.count(10)
+    run.stop()
+    life = run.summary["lifetime"]
+    assert life["training_kwh"] == trained_kwh
+    assert life["request_j"] == pytest.approx(sum(run.summary["phases"]["predict"]["joules"].values()) / 10)
+    assert life["break_even_requests"] == pytest.approx(trained_kwh * 3.6e6 / life["request_j"])
+    assert 0 < life["training_share"] < 1
+
+
+def test_samples_of_which_some_are_not_known_are_not_known() -> None:
+    with measure(zone="FR", output_dir=None, verbose=False) as run:
+        run.count(5)
+        run.count(None)
+        run.count(5)
+    assert run.summary["samples"] is None

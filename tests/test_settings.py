@@ -28,6 +28,7 @@ from trainwatt.settings import Settings
         ("carbon_intensity", -3, "0"),
         ("tariff", -0.1, "0"),
         ("wue", "wet", "0"),
+        ("expected_requests", 0, "positive number of requests"),
         ("idle_w", -5.0, "positive"),
         ("full_w", 0, "positive"),
         ("verbose", "yes", "True or False"),

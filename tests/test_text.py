@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -65,7 +66,7 @@ def test_the_summary_tells_phases_devices_and_meaning_with_their_sources() -> No
         "measured: NVML total-energy counter",
         "estimated (0.5 to 1.5 times): model by CPU utilisation",
         "CO2e",
-        "L of water",
+        "of water",
         "EUR",
         "France (given): 42 gCO2e/kWh",
         "2025",
@@ -95,3 +96,38 @@ def test_several_devices_are_known_better_than_each_alone(parts: list[tuple[floa
     alone = [energy_range({device.id: joules}, devices) for device, (joules, _, _) in zip(devices, parts, strict=True)]
     assert total.high - total.central <= sum(each.high - each.central for each in alone) + 1e-9
     assert total.central - total.low <= sum(each.central - each.low for each in alone) + 1e-9
+
+
+def test_every_figure_of_the_summary_can_be_traced_to_source_and_year() -> None:
+    text = " ".join(summary_text(report_of(GPU, CPU)).split())
+    for traced in (
+        "carbon intensity 41.79 gCO2e/kWh",
+        "Ember via Our World in Data (May 2026 copy) 2025, lifecycle, production, yearly mean",
+        "PUE 1 (1 to 1.54): desktop or laptop outside a machine room",
+        "water of the grid 3.674 L/kWh: EcoLogits 0.11.3",
+        "price 0.1785 EUR/kWh",
+        "embodied emissions of NVIDIA H100",
+        "CO2e embodied in its GPUs, without the servers around them",
+    ):
+        assert traced in text
+    assert "market-based" not in text
+
+
+def test_what_is_by_contract_stands_beside_what_the_grid_emits() -> None:
+    report = replace(report_of(GPU), site=Site(zone="FR", market_intensity=5, environ={}))
+    assert "CO2e by contract (market-based)" in summary_text(report)
+
+
+def test_each_figure_of_the_file_names_the_factors_behind_it() -> None:
+    footprint = report_of(GPU, CPU).summary()["footprint"]
+    names = {factor["name"] for factor in footprint["factors"]}
+    assert all(factor["source"] for factor in footprint["factors"])
+    for figure, behind in footprint["derivation"].items():
+        assert footprint[figure]["low"] <= footprint[figure]["central"] <= footprint[figure]["high"]
+        assert behind
+        assert set(behind) <= names
+
+
+def test_of_a_board_that_is_shared_nothing_is_embodied_in_the_run() -> None:
+    assert report_of(SLICE, CPU).footprint.embodied_kg is None
+    assert report_of(GPU, SLICE).footprint.embodied_kg == report_of(GPU).footprint.embodied_kg

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import keras
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.run import Run, status_of
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids, time_saves
@@ -37,7 +39,11 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
+        expected_requests: how often the model is going to be asked, for the part of training in the energy of its life;
+            told after an evaluation, test or prediction by itself that follows a training with the same object.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -62,7 +68,9 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -81,6 +89,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
+            expected_requests=expected_requests,
             devices=devices,
             scope=scope,
             interval=interval,
@@ -254,12 +264,16 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._run.end(phase)
         self._run.settle()
+        self._count_samples(phase)
         report = self._run.report()
         if report is not None:
-            complete = self._call is not None and report.phases[phase].steps == self._steps
-            samples = self._call.samples if self._call is not None and complete else None
-            self._publish(logs, report.inference_metrics(phase, samples))
+            self._publish(logs, report.inference_metrics(phase))
         self._stop_unless_watched()
+
+    def _count_samples(self, phase: Literal["test", "predict"]) -> None:
+        report = self._run.report()
+        complete = report is not None and self._call is not None and report.phases[phase].steps == self._steps
+        self._run.count(self._call.samples if self._call is not None and complete else None)
 
     def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
         """Keras hands the same dictionary to one callback after the other."""

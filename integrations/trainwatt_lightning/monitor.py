@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import torch
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.session import Status
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt.units import WH_PER_KWH
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
@@ -32,7 +34,11 @@ class FootprintMonitor(Callback):
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
+        expected_requests: how often the model is going to be asked, for the part of training in the energy of its life;
+            told after an evaluation, test or prediction by itself that follows a training with the same object.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -55,7 +61,9 @@ class FootprintMonitor(Callback):
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -74,6 +82,8 @@ class FootprintMonitor(Callback):
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
+            expected_requests=expected_requests,
             devices=devices,
             scope=scope,
             interval=interval,
@@ -205,6 +215,21 @@ class FootprintMonitor(Callback):
         """A prediction ends."""
         self._run.end("predict")
 
+    # what is evaluated by itself
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are evaluated."""
+        if trainer.state.fn == "validate":
+            self._run.count(_samples(trainer, batch))
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are tested."""
+        self._run.count(_samples(trainer, batch))
+
+    def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
+        """Some samples are predicted."""
+        self._run.count(_samples(trainer, batch))
+
     # what the hooks share
 
     def _publish(self, trainer: Trainer, report: Report | None) -> None:
@@ -230,6 +255,13 @@ class FootprintMonitor(Callback):
 def _log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=step)
+
+
+def _samples(trainer: Trainer, batch: Any) -> int | None:
+    """Samples in a batch, by its first tensor; None where that does not tell, or where other processes have theirs."""
+    while isinstance(batch, (list, tuple, dict)) and batch:
+        batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
+    return len(batch) if isinstance(batch, torch.Tensor) and batch.dim() and trainer.world_size == 1 else None
 
 
 def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None]:

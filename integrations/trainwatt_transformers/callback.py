@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
 from trainwatt.run import Run, status_of
 from trainwatt.session import Status
 from trainwatt.settings import Settings
+from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
 from trainwatt.units import WH_PER_KWH
+from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, measure, meter_of
 
 if TYPE_CHECKING:
@@ -39,7 +42,11 @@ class FootprintCallback(TrainerCallback):
         pue: power usage effectiveness of the data centre, at least 1.
         wue: water that the data centre uses, in litres per kWh.
         tariff: price of electricity per kWh.
-        carbon_intensity: of the electricity, in gCO2e per kWh.
+        carbon_intensity: of the electricity, in gCO2e per kWh; or a live source, one of :mod:`trainwatt.live` or its
+            short name: ``"electricitymaps"``, ``"gb"``, ``"dk"``.
+        site: a :class:`trainwatt.Site`, instead of all of these.
+        expected_requests: how often the model is going to be asked, for the part of training in the energy of its life;
+            told after an evaluation, test or prediction by itself that follows a training with the same object.
         devices: what to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
         scope: ``"machine"``, or ``"process"`` for our share of a shared machine's CPU.
         interval: at most this many seconds between samples.
@@ -62,7 +69,9 @@ class FootprintCallback(TrainerCallback):
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -81,6 +90,8 @@ class FootprintCallback(TrainerCallback):
             wue=wue,
             tariff=tariff,
             carbon_intensity=carbon_intensity,
+            site=site,
+            expected_requests=expected_requests,
             devices=devices,
             scope=scope,
             interval=interval,
@@ -96,6 +107,8 @@ class FootprintCallback(TrainerCallback):
         self._late = self._alone = self._evaluating = self._epoch_over = self._told = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
+        self._by_itself = False  # an evaluation outside a training
+        self._trained: dict[str, Any] = {}  # the summary of the last training
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -123,6 +136,7 @@ class FootprintCallback(TrainerCallback):
         with self._measuring(trainer, None):
             self._run.begin("setup")
             yield
+        self._trained = self._run.summary
 
     @contextmanager
     def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> Iterator[None]:
@@ -130,7 +144,7 @@ class FootprintCallback(TrainerCallback):
         if self._evaluating:  # one of several data sets
             yield
             return
-        self._evaluating = True
+        self._evaluating, self._by_itself = True, self._trainer is None
         try:
             with nullcontext() if self._trainer else self._measuring(trainer, phase, prefix), self._run.phase(phase):
                 yield
@@ -142,6 +156,16 @@ class FootprintCallback(TrainerCallback):
         """A checkpoint is being written."""
         with self._run.phase("checkpoint"):
             yield
+
+    def inferred(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted, counted where that was not within a training."""
+        if self._by_itself and self._evaluating:
+            self._run.count(samples)
+
+    def card_written(self, trainer: Trainer) -> None:
+        """A model card has been written: it gets the emissions of the training, or of the training so far."""
+        report = self._run.report() if self._trainer is not None and not self._evaluating else None
+        add_emissions(trainer, report.summary() if report is not None else self._trained)
 
     # the phases of a training, told by its hooks
 
@@ -198,6 +222,7 @@ class FootprintCallback(TrainerCallback):
         if self._late:
             self._late = False
             self._stop("finished")
+            self._trained = self._run.summary
 
     def on_log(
         self,

@@ -37,6 +37,14 @@ class Meter(Protocol):
         """A checkpoint is being written."""
         ...
 
+    def inferred(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted, in all processes."""
+        ...
+
+    def card_written(self, trainer: Trainer) -> None:
+        """A model card has been written into the output folder."""
+        ...
+
 
 class Measured(Base):
     """Stands before a Trainer's own class; the first of its callbacks that is a :class:`Meter` is told."""
@@ -55,6 +63,19 @@ class Measured(Base):
         """As the Trainer's own."""
         prefix = _prefix("test", args, kwargs)
         return _within(self, lambda meter: meter.evaluating(self, "predict", prefix), super().predict, args, kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As the Trainer's own."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if meter := meter_of(self):
+            meter.inferred(getattr(output, "num_samples", None))
+        return output
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """As the Trainer's own."""
+        super().create_model_card(*args, **kwargs)
+        if meter := meter_of(self):
+            meter.card_written(self)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         _within(self, lambda meter: meter.saving(), super()._save_checkpoint, args, kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainwatt.run import Run, measure
+from trainwatt.site import Site
 
-__all__ = ["Run", "measure"]
+__all__ = ["Run", "Site", "measure"]
 __version__ = "0.1.0"

@@ -71,6 +71,7 @@ class Footprint:
         water_l: of the facility and of the electricity's generation.
         cost: None where no price is known.
         currency: of the cost, an ISO 4217 code; empty where it is not known.
+        market_kg: as ``co2e_kg``, by the contracts of whoever pays: market-based; None where the user gives none.
         embodied_kg: the run's share of what making its hardware emitted, kgCO2e; None where that is not asked for.
         factors: every figure that goes into it, with its source.
     """
@@ -81,18 +82,35 @@ class Footprint:
     water_l: Quantity
     cost: Quantity | None
     currency: str
+    market_kg: Quantity | None
     embodied_kg: Quantity | None
     factors: tuple[Factor, ...]
 
+    def derivation(self) -> dict[str, tuple[str, ...]]:
+        """The names of the factors that each figure was made from; figures that are not known are absent."""
+        hardware = tuple(factor.name for factor in self.factors if factor.unit == "kgCO2e")
+        behind = {
+            "facility_kwh": ("PUE",),
+            "co2e_kg": ("PUE", "carbon intensity"),
+            "market_kg": ("PUE", "market-based carbon intensity"),
+            "water_l": ("WUE", "PUE", "water of the grid"),
+            "cost": ("PUE", "price"),
+            "embodied_kg": hardware,
+        }
+        return {name: factors for name, factors in behind.items() if getattr(self, name) is not None}
+
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form, without the factors."""
+        """A JSON-able form."""
         return {
             "facility_kwh": self.facility_kwh.to_dict(),
             "co2e_kg": self.co2e_kg.to_dict(),
+            "market_kg": self.market_kg.to_dict() if self.market_kg else None,
             "embodied_kg": self.embodied_kg.to_dict() if self.embodied_kg else None,
             "water_l": self.water_l.to_dict(),
             "cost": self.cost.to_dict() if self.cost else None,
             "currency": self.currency if self.cost else None,
+            "factors": [factor.to_dict() for factor in self.factors],
+            "derivation": {name: list(parts) for name, parts in self.derivation().items()},
         }
 
 
@@ -102,7 +120,8 @@ def footprint(
     """The footprint of some IT energy.
 
     ``E_facility = E_IT * PUE``; ``CO2e = E_facility * CI``; ``water = E_IT * (WUE + PUE * EWIF)``;
-    ``cost = E_facility * price`` (The Green Grid for PUE and WUE; Greenhouse Gas Protocol, scope 2, location-based).
+    ``cost = E_facility * price`` (The Green Grid for PUE and WUE; Greenhouse Gas Protocol, scope 2, location-based, and
+    market-based where a contract's carbon intensity is given).
 
     Args:
         energy_kwh: energy of the IT, kWh.
@@ -120,6 +139,7 @@ def footprint(
         water_l=energy_kwh.times(site.wue).plus(energy_kwh.times(site.pue, site.ewif)),
         cost=energy_kwh.times(site.pue, site.price) if site.price else None,
         currency=site.currency,
+        market_kg=energy_kwh.times(site.pue, site.market).scaled(1 / G_PER_KG) if site.market else None,
         embodied_kg=embodied_kg(embodied, hours) if embodied else None,
         factors=(*site.factors, *(factor for hardware in embodied for factor in hardware.factors)),
     )
@@ -159,7 +179,8 @@ def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
         zone: the other grid, of the same source and basis: figures of two bases are never compared.
 
     Returns:
-        Its ranges are those of the other grid. No cost where the two prices do not compare.
+        Its ranges are those of the other grid. No cost where the two prices do not compare, and nothing market-based: a
+        contract is for one place.
 
     Raises:
         ArgumentError: an unknown zone, or one whose carbon intensity does not compare with the site's own.
@@ -171,7 +192,10 @@ def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
 
 
 def ranking(here: Footprint, site: Site) -> list[tuple[str, Footprint]]:
-    """The same run on every grid that compares with the site's own, this one among them, least CO2e first."""
+    """The same run on every grid that compares with the site's own, this one among them, least CO2e first.
+
+    All by the yearly means of the grids, even where the run itself is accounted for by the hour.
+    """
     moved = ((zone, elsewhere(here, site, zone)) for zone in site.comparable_zones())
     return sorted(moved, key=lambda pair: pair[1].co2e_kg.central)
 

@@ -58,6 +58,11 @@ class Ledger:
         return self._epoch
 
     @property
+    def booked_j(self) -> float:
+        """Joules of all that is booked."""
+        return sum(span.total_j for _, span in self.timeline.phases())
+
+    @property
     def settled_epoch(self) -> int:
         """All epochs before this one are booked in full."""
         return self._marks[0].key.epoch

@@ -8,11 +8,14 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
+from trainwatt.about import about
 from trainwatt.footprint import Footprint, Quantity, footprint
+from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
 from trainwatt.site import Site
-from trainwatt.timeline import Phase, Span, total_of
-from trainwatt.units import J_PER_KWH, kwh_from_j
+from trainwatt.site.hardware import hardware_of
+from trainwatt.timeline import INFERENCE, Phase, Span, total_of
+from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
 SCHEMA = 1
 
@@ -35,6 +38,9 @@ class Report:
         gaps_s: seconds without a figure, by device id.
         notes: what went wrong with a device, by device id.
         sampler_cpu_s: CPU time that measuring took in the background.
+        samples: how many were evaluated or predicted outside a training; None where that is not known.
+        training_kwh: energy of the training before, where that is known.
+        expected_requests: how often the model is going to be asked, where that is known.
     """
 
     run: str
@@ -51,6 +57,9 @@ class Report:
     gaps_s: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     sampler_cpu_s: float = 0.0
+    samples: int | None = None
+    training_kwh: float | None = None
+    expected_requests: float | None = None
 
     @cached_property
     def total(self) -> Span:
@@ -64,8 +73,9 @@ class Report:
 
     @cached_property
     def footprint(self) -> Footprint:
-        """What the energy means at the site."""
-        return footprint(self.energy_kwh, self.site)
+        """What the energy means at the site, and the share of the run in what making its GPUs emitted."""
+        boards = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
+        return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(boards))
 
     @property
     def measured_share(self) -> float | None:
@@ -75,6 +85,19 @@ class Report:
             return None
         measured = {device.id for device in self.devices if device.method == "measured"}
         return sum(joules for device, joules in self.total.joules.items() if device in measured) / total_j
+
+    @property
+    def sample_j(self) -> float | None:
+        """Energy of a sample that was evaluated or predicted; None where their number is not known."""
+        inference_j = sum(self.phases[phase].total_j for phase in INFERENCE if phase in self.phases)
+        return inference_j / self.samples if self.samples and inference_j else None
+
+    @property
+    def lifetime(self) -> Lifetime | None:
+        """Training and use of the model, where the energy of both is known."""
+        if self.training_kwh is None or self.sample_j is None:
+            return None
+        return lifetime(self.training_kwh, self.sample_j, self.expected_requests)
 
     def metrics(self) -> dict[str, float]:
         """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
@@ -97,16 +120,14 @@ class Report:
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
         return _known(metrics | _rates(self.recent))
 
-    def inference_metrics(self, phase: Phase, samples: int | None = None) -> dict[str, float]:
+    def inference_metrics(self, phase: Phase) -> dict[str, float]:
         """What goes to a framework's logger after an evaluation or a prediction by itself.
 
         Args:
             phase: which.
-            samples: how many samples it took, where that is known.
         """
-        span = self.phases.get(phase, Span())
-        per_sample = {"energy/sample_j": span.total_j / samples} if samples else {}
-        return self.metrics() | _known(_rates(span)) | per_sample
+        rates = _rates(self.phases.get(phase, Span()))
+        return self.metrics() | _known(rates | {"energy/sample_j": self.sample_j})
 
     def summary(self) -> dict[str, Any]:
         """Everything, JSON-able: what ``summary.json`` holds."""
@@ -128,7 +149,11 @@ class Report:
             "missing": [{"kind": m.kind, "source": m.source, "why": m.why, "remedy": m.remedy} for m in self.missing],
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),
+            "samples": self.samples,
+            "sample_j": self.sample_j,
+            "lifetime": self.lifetime.to_dict() if self.lifetime else None,
             "sampler_cpu_s": self.sampler_cpu_s,
+            "about": about(),
         }
 
     def _device(self, device: Device) -> dict[str, Any]:

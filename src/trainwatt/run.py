@@ -36,6 +36,7 @@ class Run:
         self.summary: dict[str, Any] = {}
         self._settings = settings
         self._session: Session | None = None
+        self._training_kwh: float | None = None  # of the last run that trained
 
     def start(self, kind: str = "", *, gpu_uuids: Sequence[str] | None = None, found: Found | None = None) -> Self:
         """Begin a run; one that is still going on is ended first.
@@ -49,7 +50,9 @@ class Run:
             OSError: the run folder cannot be made.
         """
         self.stop("interrupted")
-        self._session = Session(self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found)
+        self._session = Session(
+            self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found, training_kwh=self._training_kwh
+        )
         return self
 
     def stop(self, status: Status = "finished") -> Report | None:
@@ -58,6 +61,8 @@ class Run:
         report = session.finish(status) if session else None
         if session and report:
             self.summary = report.summary()
+            if "train" in report.phases:
+                self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
                 print("\n" + summary_text(report, session.folder), flush=True)  # noqa: T201  # it was asked for
         return report
@@ -118,6 +123,11 @@ class Run:
         """A step has been made, or several."""
         if self._session:
             self._session.step(count)
+
+    def count(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
+        if self._session:
+            self._session.count(samples)
 
     def end_epoch(self) -> Report | None:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""

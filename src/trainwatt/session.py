@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from trainwatt.clock import Clock
+from trainwatt.hourly import Hourly
 from trainwatt.ledger import Ledger
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
@@ -21,7 +22,7 @@ from trainwatt.record import RunFolder, start_time_name
 from trainwatt.report import Report
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
-from trainwatt.timeline import Phase, Span, merged
+from trainwatt.timeline import Phase, Span, merged, total_of
 
 _log = logging.getLogger("trainwatt")
 
@@ -58,6 +59,7 @@ class Session:
         gpu_uuids: the GPUs that the framework uses, where it knows them; None: all that this process can see.
         found: what to read; None: the best sources of this machine.
         sampler: whose samples to use; None: those of the process's own sampler.
+        training_kwh: energy of the training that this run uses the model of, where that is known.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -71,6 +73,7 @@ class Session:
         gpu_uuids: Sequence[str] | None = None,
         found: Found | None = None,
         sampler: Sampler | None = None,
+        training_kwh: float | None = None,
     ) -> None:
         self._settings = settings
         self._lock = threading.RLock()
@@ -91,6 +94,9 @@ class Session:
         self._epochs = self._recorded_epochs = 0
         self._final: Report | None = None
         self._last_train = Span()
+        self._hourly = Hourly(settings.site)
+        self._samples: int | None = 0
+        self._training_kwh = training_kwh
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -135,6 +141,10 @@ class Session:
     def step(self, count: int = 1) -> None:
         """The framework has made a step, or several."""
         self._ledger.steps += count
+
+    def count(self, samples: int | None) -> None:
+        """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
+        self._samples = None if samples is None or self._samples is None else self._samples + samples
 
     @_harmless
     def end_epoch(self) -> Report:
@@ -196,6 +206,7 @@ class Session:
 
     def _close(self) -> None:
         _live.discard(self)
+        self._hourly.close()
         self._lease.close()
 
     @_harmless
@@ -206,6 +217,7 @@ class Session:
                 return
             self._ledger.book(self._lease.settled_s())
             self._lease.floor_s = self._ledger.booked_s
+            self._hourly.book(self._wall_s(self._ledger.booked_s), self._ledger.booked_j)
             self._record_epochs(self._ledger.settled_epoch)
             flush = self._folder is not None and self._clock.wall() - self._flushed_s >= _FLUSH_S
             report = self._report(self._clock.monotonic()) if flush else None
@@ -217,23 +229,40 @@ class Session:
         with self._lock:
             rest = list(self._ledger.unbooked(now_s))
             timeline = self._ledger.timeline
+            phases = merged([*timeline.phases(), *rest])
             return Report(
                 run=self._run,
                 status=self._status,
                 began_s=self._began_wall_s,
-                now_s=self._began_wall_s + now_s - self._ledger.begin_s,
-                phases=merged([*timeline.phases(), *rest]),
+                now_s=self._wall_s(now_s),
+                phases=phases,
                 epoch={}
                 if closed is None
                 else merged([*timeline.epoch(closed), *(r for r in rest if r[0].epoch == closed)]),
                 epochs=self._epochs,
                 devices=self._lease.devices,
-                site=self._settings.site,
+                site=self._hourly.site(self._wall_s(now_s), total_of(phases).total_j),
                 missing=self._missing,
                 gaps_s=self._lease.gaps_s,
                 notes=self._lease.notes,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
+                samples=self._samples or None,
+                training_kwh=self._training_kwh,
+                expected_requests=self._settings.expected_requests,
             )
+
+    @_harmless
+    def forecast(self, begin_s: float, end_s: float) -> float | None:
+        """The mean carbon intensity that a live source expects, gCO2e/kWh, for a projection; None: it tells none.
+
+        Args:
+            begin_s: seconds since the Unix epoch.
+            end_s: the same, later.
+        """
+        return self._hourly.forecast(begin_s, end_s)
+
+    def _wall_s(self, time_s: float) -> float:
+        return self._began_wall_s + time_s - self._ledger.begin_s
 
     def _record_epochs(self, before: int) -> None:
         """Write the spans of all epochs before one that is still open."""

@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, get_args
+from typing import Any, TypedDict, get_args
 
 from trainwatt import check
 from trainwatt.errors import ArgumentError
+from trainwatt.live import Provider
 from trainwatt.power.device import KINDS, Kind, Scope
 from trainwatt.site import Site
 
@@ -23,7 +24,9 @@ class Options(TypedDict, total=False):
     pue: float | None
     wue: float | None
     tariff: float | None
-    carbon_intensity: float | None
+    carbon_intensity: float | str | Provider | None
+    site: Site | None
+    expected_requests: float | None
     devices: Sequence[str]
     scope: str
     interval: float
@@ -40,6 +43,7 @@ class Settings:
 
     Attributes:
         site: where the run happens.
+        expected_requests: how often the model is going to be asked; None where that is not known.
         devices: the kinds of device to measure.
         scope: ``"machine"``, or ``"process"`` for our share of the CPU of a shared machine.
         interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
@@ -51,6 +55,7 @@ class Settings:
     """
 
     site: Site
+    expected_requests: float | None
     devices: tuple[Kind, ...]
     scope: Scope
     interval_s: float
@@ -69,7 +74,9 @@ class Settings:
         pue: float | None = None,
         wue: float | None = None,
         tariff: float | None = None,
-        carbon_intensity: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
+        expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
         scope: str = "machine",
         interval: float = 1.0,
@@ -86,9 +93,10 @@ class Settings:
         """
         check.calibration(idle_w, full_w)
         return cls(
-            site=Site.resolve(
-                zone=zone, cloud=cloud, pue=pue, wue=wue, tariff=tariff, carbon_intensity=carbon_intensity
+            site=_check_site(
+                site, zone=zone, cloud=cloud, pue=pue, wue=wue, tariff=tariff, carbon_intensity=carbon_intensity
             ),
+            expected_requests=_check_requests(expected_requests),
             devices=_check_devices(devices),
             scope=_check_scope(scope),
             interval_s=check.positive("interval", interval, "a positive number of seconds, such as 1.0"),
@@ -98,6 +106,22 @@ class Settings:
             output_dir=_check_folder(output_dir),
             run_name=_check_name(run_name),
         )
+
+
+def _check_site(site: Site | None, **arguments: Any) -> Site:
+    """One Site, or what makes one."""
+    if site is None:
+        return Site(**arguments)
+    if not isinstance(site, Site):
+        raise ArgumentError("site", site, "a trainwatt.Site, such as Site(zone='FR', pue=1.2)")
+    for name, value in arguments.items():
+        if value is not None:
+            raise ArgumentError(name, value, f"nothing beside site=, which may hold it: Site({name}=...)")
+    return site
+
+
+def _check_requests(requests: float | None) -> float | None:
+    return None if requests is None else check.positive("expected_requests", requests, "a positive number of requests")
 
 
 def _check_devices(devices: Sequence[str]) -> tuple[Kind, ...]:

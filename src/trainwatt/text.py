@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from trainwatt.footprint import Quantity
+from trainwatt.footprint import Footprint, Quantity
 from trainwatt.power.device import Device
 from trainwatt.report import Report
+from trainwatt.site import Site
 from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
 
 _GAP = "  "
+_WIDTH = 120
 
 
 def energy_text(kwh: float) -> str:
@@ -96,11 +99,36 @@ def how_text(device: Device) -> str:
 
 
 def _meaning(report: Report) -> str:
-    footprint = report.footprint
-    parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{_figures(footprint.water_l.central, 2)} L of water"]
+    meaning = footprint_text(report.footprint, report.site)
+    return f"{meaning}\n\n{report.lifetime.text()}" if report.lifetime else meaning
+
+
+def footprint_text(footprint: Footprint, site: Site) -> str:
+    """What some energy means at a site, and every factor behind it with source and year."""
+    parts = [f"{mass_range_text(footprint.co2e_kg)} CO2e", f"{footprint.water_l.text('L')} of water"]
     if footprint.cost is not None:
-        parts.append(f"{_figures(footprint.cost.central, 2)} {footprint.currency}".rstrip())
-    return f"{', '.join(parts)}\nin {report.site.text()}"
+        parts.append(footprint.cost.text(footprint.currency or "in the tariff's currency"))
+    lines = [", ".join(parts), *_beside(footprint), f"in {site.text()}{_live_text(site)}"]
+    return "\n".join([*lines, "factors:", *(_folded(factor.text()) for factor in footprint.factors)])
+
+
+def _folded(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=_GAP, subsequent_indent=2 * _GAP, break_on_hyphens=False)
+
+
+def _beside(footprint: Footprint) -> Iterable[str]:
+    """What is never added to the location-based emissions."""
+    if footprint.market_kg is not None:
+        yield f"{mass_range_text(footprint.market_kg)} CO2e by contract (market-based)"
+    if footprint.embodied_kg is not None:
+        yield f"{mass_range_text(footprint.embodied_kg)} CO2e embodied in its GPUs, without the servers around them"
+
+
+def _live_text(site: Site) -> str:
+    if site.live is None:
+        return ""
+    trouble = f"; {site.live.problem}" if site.live.problem else ""
+    return f", {site.live.share:.0%} of the energy by {site.live.provider.name}{trouble}"
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

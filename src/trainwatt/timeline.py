@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 Phase = Literal["setup", "sanity_check", "train", "validate", "test", "predict", "checkpoint", "other"]
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
+INFERENCE: tuple[Phase, ...] = ("validate", "test", "predict")
 _MAX_SPANS = 8192
 _RECENT_EPOCHS = 256  # never merged
 

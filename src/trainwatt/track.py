@@ -19,7 +19,8 @@ _log = logging.getLogger("trainwatt")
 _GIVE_UP_S = 30.0  # a source that fails for as long is dropped
 _MAX_CPU_SHARE = 0.002  # a meter is read no more often than costs this part of a core
 _COSTS = 10  # the least of so many counts: on a busy machine a single reading may seem to cost anything
-_KNOWN = 3  # points from which on a power is known at all
+_KNOWN = 3  # points from which on a power is known at all,
+_SOON_S = 0.05  # and until then read this often, for a first epoch may be short
 _STALE_S = 3.0  # a figure that has not come by then is taken as it is known
 
 
@@ -87,7 +88,8 @@ class Track:
         """
         self._costs_s.append(cost_s)
         if self.due_s < math.inf:
-            self.due_s = self._reader.next_s(self.read_s, interval_s, min(self._costs_s) / _MAX_CPU_SHARE)
+            soon_s = _SOON_S if 0 < len(self.series) < _KNOWN else interval_s
+            self.due_s = self._reader.next_s(self.read_s, min(soon_s, interval_s), min(self._costs_s) / _MAX_CPU_SHARE)
 
     def _fail(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
         if self._failing_since_s is None:

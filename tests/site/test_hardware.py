@@ -6,7 +6,7 @@ import pytest
 
 from trainwatt.errors import ArgumentError
 from trainwatt.site import Factor, tables
-from trainwatt.site.hardware import Hardware, embodied_factor
+from trainwatt.site.hardware import Hardware, embodied_factor, hardware_of
 
 H100 = embodied_factor("NVIDIA H100 SXM 80GB")
 
@@ -66,3 +66,13 @@ def test_the_range_of_a_gpu_spans_what_sources_tell() -> None:
 def test_hardware_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         Hardware(Factor.given("embodied", 150, "kgCO2e"), **arguments)
+
+
+def test_a_runs_boards_are_counted_by_model_and_unknown_ones_left_out() -> None:
+    h100, a100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB"
+    held = hardware_of([h100, a100, h100, "NVIDIA Mystery 9000"])
+    assert [(hardware.device, hardware.count) for hardware in held] == [
+        (embodied_factor(h100), 2),
+        (embodied_factor(a100), 1),
+    ]
+    assert hardware_of([]) == ()

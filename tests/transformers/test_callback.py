@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import pickle
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -479,6 +480,7 @@ def test_another_trainer_of_the_same_callbacks_is_measured_and_told_what_is_miss
         handler.on_train_begin(args, state, control)
         handler.on_epoch_begin(args, state, control)
         for _ in range(3):
+            time.sleep(0.1)
             handler.on_step_end(args, state, control)
         handler.on_epoch_end(args, state, control)
         logs = {"train_loss": math.nan}

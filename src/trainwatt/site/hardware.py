@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from trainwatt.errors import ArgumentError
 from trainwatt.site import tables
@@ -51,6 +55,17 @@ class Hardware:
         return (self.device, self.chassis) if self.chassis else (self.device,)
 
 
+def hardware_of(models: Iterable[str]) -> tuple[Hardware, ...]:
+    """The devices of a run, of which those are left out that nothing is known of.
+
+    Args:
+        models: one for each device, as its driver tells it.
+    """
+    known = ((embodied_factor(model), count) for model, count in Counter(models).items())
+    return tuple(Hardware(factor, count) for factor, count in known if factor is not None)
+
+
+@cache
 def embodied_factor(model: str) -> Factor | None:
     """Embodied emissions of a GPU or a machine by its model, in kgCO2e; None where the model is not known.
 
@@ -68,6 +83,31 @@ def embodied_factor(model: str) -> Factor | None:
     low, value, high = (float(row[column]) for column in ("kgco2e_low", "kgco2e", "kgco2e_high"))
     name = f"embodied emissions of {row['model']}"
     return Factor(name, value, low, high, "kgCO2e", row["source"], basis=row["boundary"], note=row["quality"])
+
+
+def board_power(model: str) -> Factor:
+    """The most that a GPU may draw, in watts, by its model; the range holds all boards that the name may mean.
+
+    Args:
+        model: such as ``H100``, ``A100 PCIe`` or ``RTX 4090``.
+
+    Raises:
+        ArgumentError: an unknown model; names the nearest known ones.
+    """
+    core, words, rows = _core(model), _words(model), tables.rows("gpu_power.csv")
+    same = [row for row in rows if _core(row["model"]) == core]
+    if not core or not same:
+        names = {row["model"].partition(" ")[2] for row in rows}
+        near = sorted(name for name in names if core & _core(name)) or difflib.get_close_matches(model, names, 3, 0.5)
+        known = f"; did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
+        raise ArgumentError("gpu", model, f"a GPU whose power is known, such as 'H100' or 'RTX 4090'{known}")
+    fit = max(len(words & _words(row["model"])) for row in same)
+    meant = [row for row in same if len(words & _words(row["model"])) == fit]
+    watts = [float(row["watts"]) for row in meant]
+    note = f"it may also be {', '.join(row['model'] for row in meant[1:])}" if len(meant) > 1 else ""
+    first = meant[0]
+    name = f"power limit of {first['model']}"
+    return Factor(name, watts[0], min(watts), max(watts), "W", first["source"], note=note)
 
 
 def _words(model: str) -> frozenset[str]:

@@ -43,6 +43,13 @@ def carbon_intensity(place: Place) -> Factor:
     )
 
 
+def source_spread(place: Place) -> tuple[float, float]:
+    """How far sources differ on a grid, as ratios: low and high over the figure; what is left where hours are known."""
+    value = float(tables.grids()[place.zone]["gco2e_per_kwh"])
+    low, high, _ = _yearly_range(place, value)
+    return low / value, high / value
+
+
 def facility(place: Place, name: str, column: str, unit: str) -> Factor:
     """PUE or WUE: the region's own, else its provider's, else those of a machine of one's own."""
     region = tables.regions().get(place.cloud) if place.cloud else None

@@ -1,0 +1,160 @@
+"""A row of CodeCarbon's ``emissions.csv``, so that what reads those reads runs of trainwatt, too."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from trainwatt.export import facts
+from trainwatt.site import tables
+from trainwatt.units import J_PER_KWH
+
+# The fields of EmissionsData in codecarbon 3.3 (codecarbon/output_methods/emissions_data.py), in their order.
+COLUMNS = (
+    "timestamp",
+    "project_name",
+    "run_id",
+    "experiment_id",
+    "duration",
+    "emissions",
+    "emissions_rate",
+    "cpu_power",
+    "gpu_power",
+    "ram_power",
+    "cpu_energy",
+    "gpu_energy",
+    "ram_energy",
+    "energy_consumed",
+    "water_consumed",
+    "country_name",
+    "country_iso_code",
+    "region",
+    "cloud_provider",
+    "cloud_region",
+    "os",
+    "python_version",
+    "codecarbon_version",
+    "cpu_count",
+    "cpu_model",
+    "gpu_count",
+    "gpu_model",
+    "longitude",
+    "latitude",
+    "ram_total_size",
+    "tracking_mode",
+    "cpu_utilization_percent",
+    "gpu_utilization_percent",
+    "ram_utilization_percent",
+    "ram_used_gb",
+    "on_cloud",
+    "pue",
+    "wue",
+)
+
+Cell = str | float | int | None
+
+
+def emissions_row(summary: Mapping[str, Any], project: str = "trainwatt") -> dict[str, Cell]:
+    """A run by CodeCarbon's columns: kg, kWh, seconds, watts; energies are the facility's, as CodeCarbon's are.
+
+    What trainwatt does not measure (coordinates, utilisation) is None, which is written as an empty cell.
+
+    Args:
+        summary: of the run.
+        project: the project's name.
+    """
+    about, site = summary["about"], summary["site"]
+    emissions, seconds = facts.co2e_kg(summary).central, summary["seconds"]
+    known: dict[str, Cell] = {
+        "timestamp": _local(summary["updated"]),
+        "project_name": project,
+        "run_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"trainwatt:{summary['run']}:{summary['began']}")),
+        "experiment_id": summary["run"],
+        "duration": seconds,
+        "emissions": emissions,
+        "emissions_rate": emissions / seconds if seconds else None,
+        "energy_consumed": summary["footprint"]["facility_kwh"]["central"],
+        "water_consumed": summary["footprint"]["water_l"]["central"],
+        "os": about["os"],
+        "python_version": about["python"],
+        "codecarbon_version": f"trainwatt {about['trainwatt']}",
+        "cpu_count": about["cpu_count"],
+        "cpu_model": facts.hardware_text(summary, ["cpu"]),
+        "gpu_count": len(facts.devices(summary, "gpu")),
+        "gpu_model": facts.hardware_text(summary, ["gpu"]),
+        "ram_total_size": about["ram_gb"],
+        "tracking_mode": "machine",
+        "pue": facts.factor(summary, "pue")["value"],
+        "wue": facts.factor(summary, "wue")["value"],
+    }
+    known |= _place(site) | _by_kind(summary)
+    return {column: known.get(column) for column in COLUMNS}
+
+
+def append_emissions(path: str | os.PathLike[str], row: Mapping[str, Cell]) -> None:
+    """Append a row as CodeCarbon does: in the order of the file's own columns; a file of others is set aside.
+
+    Args:
+        path: the file, made where it does not exist.
+        row: see :func:`emissions_row`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = Path(path)
+    header = _header(file)
+    if header is not None and sorted(header) != sorted(COLUMNS):
+        _set_aside(file)
+        header = None
+    with file.open("a", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, header or COLUMNS, lineterminator="\n")
+        if header is None:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _header(file: Path) -> list[str] | None:
+    if not file.exists():
+        return None
+    with file.open(encoding="utf-8", newline="") as lines:
+        return next(csv.reader(lines), None)
+
+
+def _set_aside(file: Path) -> None:
+    names = chain([f"{file.name}.bak"], (f"{file.name}_{number}.bak" for number in count()))
+    file.rename(next(other for name in names if not (other := file.with_name(name)).exists()))
+
+
+def _place(site: Mapping[str, Any]) -> dict[str, Cell]:
+    known = site["zone"] != tables.WORLD
+    country = tables.grids()[site["zone"].partition("-")[0]]
+    provider, _, region = (site["cloud"] or "").partition("/")
+    return {
+        "country_name": country["name"] if known else None,
+        "country_iso_code": country["iso3"] if known else None,
+        "region": site["name"].lower() if site["name"] != country["name"] else None,
+        "cloud_provider": provider,
+        "cloud_region": region,
+        "on_cloud": "Y" if provider else "N",
+    }
+
+
+def _by_kind(summary: Mapping[str, Any]) -> dict[str, Cell]:
+    """Energy and mean power of CPU, GPU and RAM, with the facility's overhead."""
+    cells: dict[str, Cell] = {}
+    pue, seconds = facts.factor(summary, "pue")["value"], summary["seconds"]
+    for kind in ("cpu", "gpu", "ram"):
+        joules = sum(device["joules"] for device in facts.devices(summary, kind)) * pue
+        cells[f"{kind}_energy"] = joules / J_PER_KWH
+        cells[f"{kind}_power"] = joules / seconds if seconds else None
+    return cells
+
+
+def _local(iso: str) -> str:
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,64 @@
+"""Parts of a summary in words, as several exports need them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trainwatt.footprint import Quantity
+from trainwatt.timeline import INFERENCE
+
+Summary = Mapping[str, Any]
+
+
+def quantity(figures: Mapping[str, float] | None) -> Quantity | None:
+    """A figure of a summary with its range; None where it is not known."""
+    return None if figures is None else Quantity(figures["low"], figures["central"], figures["high"])
+
+
+def co2e_kg(summary: Summary) -> Quantity:
+    """Operational, location-based emissions."""
+    return Quantity(**summary["footprint"]["co2e_kg"])
+
+
+def energy_kwh(summary: Summary) -> Quantity:
+    """Energy of the IT."""
+    return Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
+
+
+def devices(summary: Summary, kind: str) -> list[Mapping[str, Any]]:
+    """The devices of a kind."""
+    return [device for device in summary["devices"] if device["kind"] == kind]
+
+
+def hardware_text(summary: Summary, kinds: Iterable[str] = ("gpu", "cpu")) -> str:
+    """What it ran on, e.g. ``8 x NVIDIA H100 80GB HBM3, 2 x AMD EPYC 9654``."""
+    counts = Counter(device["name"] for kind in kinds for device in devices(summary, kind))
+    return ", ".join(f"{count} x {name}" for name, count in counts.items())
+
+
+def place_text(summary: Summary) -> str:
+    """Where it ran; empty where that is not known. A guess is named as one."""
+    site = summary["site"]
+    if site["zone"] == "WORLD":
+        return ""
+    where = ", ".join(filter(None, (site["name"], site["cloud"])))
+    return f"{where} ({site['origin']})" if site["origin"].startswith("guessed") else where
+
+
+def factor(summary: Summary, name: str) -> Mapping[str, Any]:
+    """A factor of the site, e.g. ``carbon_intensity``."""
+    found: Mapping[str, Any] = summary["site"]["factors"][name]
+    return found
+
+
+def source_text(each: Mapping[str, Any]) -> str:
+    """Where a factor comes from, with year and basis."""
+    return ", ".join(filter(None, (f"{each['source']} {each['year']}".strip(), each["basis"])))
+
+
+def inference(summary: Summary) -> tuple[float, int | None]:
+    """Joules of all evaluations, tests and predictions, and the samples that they saw; None where that is not known."""
+    spans = (summary["phases"].get(phase) for phase in INFERENCE)
+    return sum(sum(span["joules"].values()) for span in spans if span), summary.get("samples")

@@ -1,0 +1,125 @@
+"""``co2_eq_emissions`` in the metadata of a Hugging Face model card.
+
+The metadata is YAML between two lines of three dashes at the beginning of ``README.md``. Only the one key is written,
+and every other byte of the file stays as it is: no YAML is parsed and written anew, which would lose comments.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from trainwatt.export import facts
+from trainwatt.units import G_PER_KG
+
+KEY = "co2_eq_emissions"
+
+_BLOCK = re.compile(r"\A(\ufeff?\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
+_ENTRY = re.compile(r"""("[^"]*"|'[^']*'|[^\s#&*!|>%@`"'{}\[\],?:-][^:#]*|[?:-][^\s:#][^:#]*)\s*:(?:\s|$)""")
+_OWN = re.compile(rf"""(["']?){KEY}\1\s*:(?:\s|$)""")
+_GOES_ON = re.compile(r"[ \t]|-(?:\s|$)|[}\]]")  # PyYAML closes a flow collection in the first column too
+
+
+def co2_eq_emissions(summary: Mapping[str, Any], training_type: str | None = None) -> dict[str, str | float]:
+    """The metadata of a run, as https://huggingface.co/docs/hub/model-cards-co2 asks for it.
+
+    Args:
+        summary: of the run.
+        training_type: ``"pre-training"`` or ``"fine-tuning"``; left out where it is not known.
+    """
+    share, intensity = summary["measured_share"] or 0.0, facts.factor(summary, "carbon_intensity")
+    source = (
+        f"trainwatt {summary['about']['trainwatt']}: energy {share:.0%} measured, operational location-based emissions "
+        f"at {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) "
+        f"and PUE {facts.factor(summary, 'pue')['value']:.4g}"
+    )
+    known: dict[str, str | float | None] = {
+        "emissions": facts.co2e_kg(summary).central * G_PER_KG,
+        "source": source,
+        "training_type": training_type,
+        "geographical_location": facts.place_text(summary),
+        "hardware_used": facts.hardware_text(summary),
+    }
+    return {key: value for key, value in known.items() if value not in (None, "")}
+
+
+def card_with(card: str, emissions: Mapping[str, str | float]) -> str:
+    """The text of a model card with this metadata; one that it has already is replaced.
+
+    Args:
+        card: the card's text with its own line ends; may be empty.
+        emissions: see :func:`co2_eq_emissions`.
+
+    Raises:
+        ValueError: the metadata is not a plain list of ``key: value`` lines, so that it cannot be changed safely.
+    """
+    block = _BLOCK.match(card)
+    newline = _newline(card)
+    entry = _yaml(emissions, newline)
+    if block is None:
+        return f"---{newline}{entry}---{newline}{card}"
+    begin, metadata, end = block.groups()
+    return begin + _replaced(metadata, entry) + end + card[block.end() :]
+
+
+def write_card(path: str | os.PathLike[str], emissions: Mapping[str, str | float]) -> None:
+    """Write the metadata into a model card, which is made where there is none.
+
+    Raises:
+        ValueError: see :func:`card_with`; or the file is not UTF-8.
+        OSError: it cannot be read or written.
+    """
+    file = Path(path)
+    old = file.read_bytes().decode() if file.exists() else ""
+    temporary = file.with_name(file.name + ".new")
+    temporary.write_bytes(card_with(old, emissions).encode())
+    if file.exists():
+        temporary.chmod(file.stat().st_mode)
+    temporary.replace(file)
+
+
+def _replaced(metadata: str, entry: str) -> str:
+    """The metadata with the entry in the place of the old one, or at its end."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+\Z", metadata)
+    own = [number for number, line in enumerate(lines) if _OWN.match(line)]
+    if len(own) > 1 or not all(map(_is_plain, lines)):
+        raise ValueError(f"the metadata of this card is no plain list of 'key: value' lines: add {KEY} by hand")
+    if not own:
+        return metadata + entry
+    first = own[0]
+    last = first + 1
+    for number in range(first + 1, len(lines)):
+        if _GOES_ON.match(lines[number]) and lines[number].strip():
+            last = number + 1
+        elif lines[number].strip() and not lines[number].startswith("#"):
+            break
+    return "".join([*lines[:first], entry, *lines[last:]])
+
+
+def _is_plain(line: str) -> bool:
+    return not line.strip() or line.startswith("#") or bool(_GOES_ON.match(line) or _ENTRY.match(line))
+
+
+def _newline(card: str) -> str:
+    found = re.search(r"\r?\n", card)
+    return found.group() if found else "\n"
+
+
+def _yaml(emissions: Mapping[str, str | float], newline: str) -> str:
+    lines = [f"{KEY}:", *(f"  {key}: {_scalar(value)}" for key, value in emissions.items())]
+    return "".join(line + newline for line in lines)
+
+
+def _scalar(value: str | float) -> str:
+    """A number without an exponent, which YAML 1.1 would take for a text; a text in double quotes, as in JSON."""
+    if isinstance(value, str):
+        return json.dumps("".join(each if each.isprintable() else " " for each in value), ensure_ascii=False)
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} cannot be written")
+    return f"{Decimal(f'{value:.6g}'):f}"

@@ -1,0 +1,83 @@
+"""Software Carbon Intensity, ISO/IEC 21031:2024: ``SCI = (E * I + M) / R``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainwatt.errors import ArgumentError
+from trainwatt.export import facts
+from trainwatt.footprint import Quantity
+from trainwatt.text import mass_range_text
+from trainwatt.units import G_PER_KG
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with what it comes from.
+
+    Attributes:
+        g_per_unit: gCO2e per unit.
+        unit: what R counts, e.g. ``token``.
+        units: R.
+        operational_kg: ``E * I``, location-based: E with the facility's overhead.
+        embodied_kg: M; None where it is not known: then the score is without it, and says so.
+    """
+
+    g_per_unit: Quantity
+    unit: str
+    units: float
+    operational_kg: Quantity
+    embodied_kg: Quantity | None
+
+    def text(self) -> str:
+        """The score in a line, and one for each part."""
+        embodied = "not known, left out" if self.embodied_kg is None else mass_range_text(self.embodied_kg)
+        score = mass_range_text(self.g_per_unit.scaled(1 / G_PER_KG))
+        return (
+            f"SCI {score} CO2e per {self.unit} (ISO/IEC 21031)\n"
+            f"  E * I: {mass_range_text(self.operational_kg)}, location-based\n"
+            f"  M: {embodied}\n"
+            f"  R: {self.units:.6g} {self.unit}s"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able form."""
+        return {
+            "sci_g": self.g_per_unit.to_dict(),
+            "unit": self.unit,
+            "units": self.units,
+            "operational_kg": self.operational_kg.to_dict(),
+            "embodied_kg": self.embodied_kg.to_dict() if self.embodied_kg else None,
+        }
+
+
+def sci(
+    summary: Mapping[str, Any], unit: str = "epoch", units: float | None = None, embodied_kg: float | None = None
+) -> Score:
+    """The score of a run.
+
+    Args:
+        summary: of the run.
+        unit: what to count by: ``"epoch"`` and ``"step"`` of a training and ``"sample"`` of an evaluation are in the
+            summary; any other, such as ``"token"``, needs ``units``.
+        units: how many the run made.
+        embodied_kg: the run's share of what making its hardware emitted; None: what the summary holds of it.
+
+    Raises:
+        ArgumentError: units that are not known, or not above 0.
+    """
+    steps = summary["phases"].get("train", {}).get("steps", 0)
+    counted = {"epoch": summary["epochs"], "step": steps, "sample": summary.get("samples") or 0}
+    count = counted.get(unit, 0) if units is None else units
+    if not count > 0:
+        why = f"how many {unit}s the run made, above 0" + ("; it counted none" if unit in counted else "")
+        raise ArgumentError("units", units, why)
+    if embodied_kg is not None and not embodied_kg >= 0:
+        raise ArgumentError("embodied_kg", embodied_kg, "at least 0 kgCO2e")
+    operational = facts.co2e_kg(summary)
+    own = None if embodied_kg is None else Quantity(embodied_kg, embodied_kg, embodied_kg)
+    embodied = own or facts.quantity(summary["footprint"]["embodied_kg"])
+    whole = operational.plus(embodied) if embodied else operational
+    return Score(whole.scaled(G_PER_KG / count), unit, float(count), operational, embodied)

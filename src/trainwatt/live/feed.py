@@ -1,0 +1,149 @@
+"""Asks a live source now and then, in a thread of its own; answers at once, with what is known."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trainwatt.live import cache
+from trainwatt.live.cache import Fetched
+from trainwatt.live.fetch import FetchError, fetch
+from trainwatt.live.known import Known
+from trainwatt.live.provider import Interval, Provider, Query
+
+_log = logging.getLogger("trainwatt")
+
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 1_800.0
+_REFUSED_RETRY_S = 3_600.0
+_LONGEST_WAIT_S = 86_400.0  # whatever a server asks for
+_SKEW_S = 60.0  # clocks that differ by less agree
+_KEEP_S = 40 * 86_400.0
+_CACHE_S = 2 * 86_400.0
+
+
+class Feed:
+    """Live carbon intensity over time.
+
+    Only its own thread uses the network: every other method answers at once. The thread ends with the process.
+
+    Args:
+        provider: whom to ask.
+        folder: where answers are kept for other runs; None: nowhere.
+    """
+
+    def __init__(self, provider: Provider, folder: Path | None = None) -> None:
+        self.provider = provider
+        self.version = 0  # grows with every answer
+        self.problem = "no answer yet"  # why there is nothing new; empty where there is
+        self._folder = folder
+        self._actual, self._forecast = Known(carry_s=provider.carry_s), Known()
+        self._skew_s = 0.0
+        self._failures = 0
+        self._told = False
+        self._stop = threading.Event()
+        threading.Thread(target=self._run, name="trainwatt-live", daemon=True).start()
+
+    def close(self) -> None:
+        """Ask no more; a request that is under way is left behind."""
+        self._stop.set()
+
+    def at(self, wall_s: float) -> float | None:
+        """Carbon intensity at a time of this machine's clock, gCO2e/kWh; None where it is not known."""
+        return self._actual.at(wall_s + self._skew_s)
+
+    def forecast(self, begin_s: float, end_s: float) -> tuple[float, float] | None:
+        """The mean that is expected over some time, and the part of this time that the forecast covers; None: none."""
+        return self._forecast.mean(begin_s + self._skew_s, end_s + self._skew_s)
+
+    def _run(self) -> None:
+        wait_s = self._recall()
+        while not self._stop.wait(wait_s):
+            wait_s = self._ask_safely()
+
+    def _ask_safely(self) -> float:
+        try:
+            return self._ask()
+        except Exception as error:  # noqa: BLE001  # whatever it is, a run must not lose its live figures for good
+            return self._failed(FetchError(repr(error)))
+
+    def _recall(self) -> float:
+        """Take what is kept; the seconds until it is time to ask."""
+        kept, now_s = cache.load(self._folder, self.provider.key), time.time()
+        if kept.actual and now_s - kept.time_s < _CACHE_S:
+            self._take(kept)
+        due_s = max(kept.time_s + self.provider.refresh_s, kept.not_before_s)
+        return min(max(0.0, due_s - now_s), _LONGEST_WAIT_S) if kept.time_s <= now_s else 0.0
+
+    def _ask(self) -> float:
+        """One round of requests; the seconds until the next."""
+        now_s = time.time()
+        actual, skew_s, failures = self._answers(self.provider.actual(now_s + self._skew_s))
+        if not actual:
+            return self._failed(failures[-1] if failures else FetchError("no figure in the answer"))
+        forecast, _, more = self._answers(self.provider.forecast(now_s + self._skew_s))
+        fetched = Fetched(now_s, skew_s, tuple(actual), tuple(forecast))
+        self._failures, self.problem = 0, ""
+        self._take(fetched)
+        cache.save(self._folder, self.provider.key, fetched)
+        asked_s = max((error.retry_s or 0.0 for error in (*failures, *more)), default=0.0)
+        return min(max(self.provider.refresh_s, asked_s), _LONGEST_WAIT_S)
+
+    def _answers(self, queries: Sequence[Query]) -> tuple[list[Interval], float, list[FetchError]]:
+        """What several requests tell, of which some may fail: intervals, the clocks' difference, the failures."""
+        intervals: list[Interval] = []
+        skew_s, failures = 0.0, []
+        for query in queries:
+            told, ahead_s, error = self._answer(query)
+            intervals += told
+            skew_s = ahead_s or skew_s
+            failures += [error] if error else []
+        return intervals, skew_s, failures
+
+    def _answer(self, query: Query) -> tuple[list[Interval], float, FetchError | None]:
+        try:
+            answer = fetch(query.url, query.headers, self.provider.timeout_s)
+            ahead_s = 0.0 if answer.server_s is None else answer.server_s - time.time()
+            return _parsed(query, answer.payload), ahead_s if abs(ahead_s) > _SKEW_S else 0.0, None
+        except FetchError as error:
+            return [], 0.0, error
+
+    def _take(self, fetched: Fetched) -> None:
+        since_s = time.time() + fetched.skew_s - _KEEP_S
+        self._skew_s = fetched.skew_s
+        self._actual = self._actual.updated(fetched.actual, since_s=since_s)
+        self._forecast = Known(fetched.forecast)
+        self.problem = ""
+        self.version += 1
+
+    def _failed(self, error: FetchError) -> float:
+        self.problem = str(error)
+        self._failures += 1
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "trainwatt: no live carbon intensity from %s (%s): the static factor stands in until there is",
+                self.provider.name,
+                error,
+            )
+        if error.retry_s is not None:
+            wait_s = min(max(error.retry_s, 1.0), _LONGEST_WAIT_S)
+            kept = cache.load(self._folder, self.provider.key)
+            cache.save(self._folder, self.provider.key, replace(kept, not_before_s=time.time() + wait_s))
+            return wait_s
+        if error.refused:
+            return _REFUSED_RETRY_S
+        return float(min(_FIRST_RETRY_S * 2 ** (self._failures - 1), _LONGEST_RETRY_S))
+
+
+def _parsed(query: Query, payload: object) -> list[Interval]:
+    try:
+        intervals = query.parse(payload)
+    except Exception as error:  # noqa: BLE001  # any answer may come, and a parser may be the user's own
+        raise FetchError(f"a malformed answer: {error!r}") from None
+    if not intervals:
+        raise FetchError("no figure in the answer")
+    return intervals

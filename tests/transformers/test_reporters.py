@@ -1,0 +1,57 @@
+"""The values reach what the Trainer reports to, also where that runs beside it: W&B offline and MLflow on SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import mlflow, wandb
+from tests.transformers.training import trainer_with
+from trainwatt_transformers import FootprintCallback
+
+form, folder = sys.argv[1], Path.cwd()
+reporters, callbacks = ["wandb", "mlflow"], []
+if form == "report_to":
+    reporters = [*reporters, "trainwatt"]
+else:
+    callbacks = [FootprintCallback(verbose=False)]
+trainer = trainer_with(folder, *callbacks, report_to=reporters, eval_strategy="epoch", run_name="test")
+trainer.train()
+history = {name: entry[name] for entry in trainer.state.log_history for name in entry}
+found = {"history": history, "wandb": dict(wandb.run.summary), "mlflow": mlflow.last_active_run().data.metrics}
+(folder / "found.json").write_text(json.dumps(found, default=str))
+"""
+
+
+@pytest.fixture(scope="module", params=["callbacks", "report_to"])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What a training's history and its reporters hold at its end, by name."""
+    folder = tmp_path_factory.mktemp("reporters")
+    variables = {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "OMP_NUM_THREADS": "1",
+        "WANDB_MODE": "offline",
+        "WANDB_SILENT": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, request.param]
+    subprocess.run(command, env=os.environ | variables, cwd=folder, check=True, capture_output=True, timeout=300)
+    return dict(json.loads((folder / "found.json").read_text()))
+
+
+@pytest.mark.parametrize(("reporter", "prefix"), [("wandb", "train/"), ("mlflow", "")])
+def test_the_values_reach_the_reporters(found: dict[str, dict[str, Any]], reporter: str, prefix: str) -> None:
+    ours = {name: value for name, value in found["history"].items() if name.startswith(("energy/", "footprint/"))}
+    assert {"energy/total_kwh", "energy/validate_kwh", "footprint/co2e_kg"} <= set(ours)
+    for name, value in ours.items():
+        assert found[reporter][prefix + name] == pytest.approx(value)
