@@ -1,15 +1,19 @@
-"""What measuring costs a training: Lightning on the CPU, bare and with each tracker.
+"""What measuring costs a training on the CPU, in each framework, and for Lightning beside other trackers.
 
-Two identical runs differ by several per cent on a shared machine, so what is ours is measured directly: the CPU time of
+Two identical runs differ by several per cent on a shared machine, so what is ours is measured directly: the time of
 every hook, of the sampler's thread, of the start, of the import. The ratio of whole runs stands beside it, each run
-paired with a bare one of the same round, together with the ratio of two bare runs: what is within that is noise.
+paired with a bare one of the same round, together with the ratio of two bare runs: what is within that is noise. Each
+framework is measured in a process of its own.
 
-usage: overhead.py [--rounds N] [--epochs N]
+usage: overhead.py [--rounds N] [--epochs N] [FRAMEWORK ...]
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
+import json
 import logging
 import os
 import statistics
@@ -18,236 +22,208 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-import torch
-from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from trainings import BATCHES, TRAININGS, Training
 
-from trainwatt_lightning import FootprintMonitor
+from trainwatt.run import Run
 
-BATCHES = 200
-STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end")
-EPOCH_HOOKS = (
-    "on_train_epoch_start",
-    "on_train_epoch_end",
-    "on_validation_start",
-    "on_validation_epoch_end",
-    "on_validation_end",
-)
+TURNS = 3
+PEERS = ("CodeCarbon", "Carbontracker", "Zeus")
+RUN_METHODS = ("begin", "end", "end_epoch", "settle", "report", "step_report")  # some are reached by no hook
+Figures = dict[str, Any]
 
 
-class Model(LightningModule):
-    """Two layers, about a millisecond a step."""
+class Stopwatch:
+    """Adds up the time of methods; one that calls another counts once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.spent_ns: list[int] = []
+        self._clock, self._running = clock, False
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Cross entropy."""
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+    @contextmanager
+    def on(self, owner: Any, *names: str) -> Iterator[Stopwatch]:
+        """Time methods of an object or a class."""
+        with ExitStack() as undo:
+            for name in names:
+                own = getattr(owner, name)
+                setattr(owner, name, self._timed(own))
+                undo.callback(setattr, owner, name, own)
+            yield self
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Cross entropy."""
-        self.log("val_loss", nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._running:
+                return method(*args, **kwargs)
+            self._running, began_ns = True, self._clock()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self.spent_ns.append(self._clock() - began_ns)
+                self._running = False
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain gradient descent."""
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
-class CodeCarbon(Callback):
-    """A task for each epoch, as its documentation shows."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start."""
-        from codecarbon import OfflineEmissionsTracker
-
-        folder = tempfile.mkdtemp()
-        self.tracker = OfflineEmissionsTracker(
-            country_iso_code="FRA", log_level="critical", output_dir=folder, allow_multiple_runs=True
-        )
-        self.tracker.start()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a task."""
-        self.tracker.start_task(f"epoch {trainer.current_epoch}")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End it."""
-        self.tracker.stop_task()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop."""
-        self.tracker.stop()
+        return timed
 
 
-class Carbontracker(Callback):
-    """Its two calls an epoch."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start."""
-        from carbontracker.tracker import CarbonTracker
-
-        self.tracker = CarbonTracker(epochs=trainer.max_epochs, monitor_epochs=-1, epochs_before_pred=0, verbose=0)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin."""
-        self.tracker.epoch_start()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End."""
-        self.tracker.epoch_end()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop."""
-        self.tracker.stop()
-
-
-class Zeus(Callback):
-    """A window an epoch; without a GPU it measures nothing, so this is its floor."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start."""
-        from zeus.monitor import ZeusMonitor
-
-        self.monitor = ZeusMonitor()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin."""
-        self.monitor.begin_window("epoch", sync_execution=False)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End."""
-        self.monitor.end_window("epoch", sync_execution=False)
-
-
-def ours() -> Callback:
-    """As a user has it, but silent."""
-    return FootprintMonitor(output_dir=tempfile.mkdtemp(), zone="FR", verbose=False)
-
-
-TRACKERS: dict[str, Callable[[], Callback]] = {
-    "none": Callback,
-    "none again": Callback,
-    "trainwatt": ours,
-    "CodeCarbon": CodeCarbon,
-    "Carbontracker": Carbontracker,
-    "Zeus": Zeus,
-}
-
-
-def timed(callback: Callback, hooks: tuple[str, ...], spent_ns: list[int], clock: Callable[[], int]) -> None:
-    """Let the hooks of a callback add their time to a list."""
-    for name in hooks:
-        hook = getattr(callback, name)
-
-        def wrapper(*args: Any, _hook: Callable[..., Any] = hook, **kwargs: Any) -> Any:
-            began_ns = clock()
-            result = _hook(*args, **kwargs)
-            spent_ns.append(clock() - began_ns)
-            return result
-
-        setattr(callback, name, wrapper)
-
-
-def fit(callback: Callback, epochs: int) -> float:
-    """Train; return the wall seconds."""
-    data = TensorDataset(torch.randn(32 * BATCHES, 256), torch.randint(0, 10, (32 * BATCHES,)))
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=10,
-        callbacks=[callback],
-    )
-    loader = DataLoader(data, batch_size=32)
-    began_s = time.perf_counter()
-    trainer.fit(Model(), loader, loader)
-    return time.perf_counter() - began_s
-
-
-def direct(name: str, epochs: int) -> dict[str, float]:
-    """CPU time of a tracker's own hooks: microseconds a step, milliseconds an epoch and at the start."""
-    callback = TRACKERS[name]()
-    step_ns: list[list[int]] = []
-    epoch_ns: list[int] = []
-    setup_ns: list[int] = []
-    for hook in STEP_HOOKS:
-        step_ns.append([])
-        timed(callback, (hook,), step_ns[-1], time.perf_counter_ns)
-    timed(callback, EPOCH_HOOKS, epoch_ns, time.thread_time_ns)
-    began_s = 0.0
-
-    setup = callback.setup
-
-    def timed_setup(*args: Any, **kwargs: Any) -> None:
-        nonlocal began_s
-        began_s = time.perf_counter()
-        setup(*args, **kwargs)
-        setup_ns.append(int(1e9 * (time.perf_counter() - began_s)))
-
-    callback.setup = timed_setup  # type: ignore[method-assign]
-    seconds = fit(callback, epochs)
+def direct(training: Training, callback: Any, epochs: int) -> Figures:
+    """What a callback itself takes: microseconds a step, milliseconds an epoch and at the start."""
+    steps = [Stopwatch(time.perf_counter_ns) for _ in training.step_hooks]
+    others, start = Stopwatch(time.thread_time_ns), Stopwatch(time.perf_counter_ns)
+    with ExitStack() as stack:
+        for hook, watch in zip(training.step_hooks, steps, strict=True):
+            stack.enter_context(watch.on(callback, hook))
+        stack.enter_context(others.on(callback, *training.other_hooks))
+        stack.enter_context(others.on(Run, *RUN_METHODS))
+        stack.enter_context(start.on(Run, "start"))
+        if type(callback).__name__ in PEERS:
+            stack.enter_context(start.on(callback, "setup"))
+        seconds = training.fit([callback], epochs)
     figures = {
-        "step_us": 1e-3 * sum(map(statistics.median, step_ns)),  # a mean would count what the machine does besides
-        "epoch_ms": 1e-6 * sum(epoch_ns) / epochs,
-        "start_ms": 1e-6 * sum(setup_ns),
+        # a mean would count what the machine does besides
+        "step_us": 1e-3 * sum(statistics.median(watch.spent_ns) for watch in steps),
+        "epoch_ms": 1e-6 * sum(others.spent_ns) / epochs,
+        "start_ms": 1e-6 * sum(start.spent_ns),
     }
-    if isinstance(callback, FootprintMonitor):
+    if hasattr(callback, "summary"):
         figures["sampler_percent"] = 100 * callback.summary["sampler_cpu_s"] / seconds
+        assert callback.summary["phases"]["train"]["steps"] == epochs * BATCHES
     return figures
 
 
-def import_ms() -> float:
-    """What ``import trainwatt_lightning`` takes over Lightning's own: the median of five, once compiled."""
-    code = (
-        "import lightning.pytorch, time; began = time.perf_counter(); import trainwatt_lightning; "
-        "print(1e3 * (time.perf_counter() - began))"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=True) for _ in range(5)
-    ]
-    return statistics.median(float(run.stdout) for run in runs)
+def beyond_bare(training: Training, make: Callable[[], Any], epochs: int) -> Figures:
+    """What a callback takes beyond one that does nothing, measured in turns: medians."""
+    turns = [(direct(training, training.bare(), epochs), direct(training, make(), epochs)) for _ in range(TURNS)]
+    figures = {name: statistics.median(each[name] for _, each in turns) for name in turns[0][1]}
+    for name in ("step_us", "epoch_ms"):
+        figures[name] = statistics.median(each[name] - bare[name] for bare, each in turns)
+    return figures
+
+
+def ratios(training: Training, others: dict[str, Callable[[], list[Any]]], rounds: int, epochs: int) -> Figures:
+    """Of whole runs to a bare one of the same round, by what they have: the median, the least and the most."""
+    series: dict[str, list[float]] = {name: [] for name in others}
+    for number in range(rounds):
+        bare_s = training.fit([], epochs)
+        names = list(others)
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # none is always the first
+            series[name].append(training.fit(others[name](), epochs) / bare_s)
+    return {name: (statistics.median(each), min(each), max(each)) for name, each in series.items()}
+
+
+def waits(training: Training, backend: str, epochs: int = 3) -> Figures:
+    """How often an epoch of Keras fetches values in the training thread and in all, by what the callbacks are."""
+    import keras
+    from synchronisations import counted
+
+    class Looks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        """What a callback costs that has to see the end of every batch: the counter's own check."""
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            pass
+
+    found = {}
+    for name, callbacks in {"bare": [], "trainwatt": [training.ours()], "a look at each batch": [Looks()]}.items():
+        with counted(backend) as fetches:
+            training.fit(callbacks, epochs)
+        found[name] = fetches.training / epochs, fetches.total / epochs
+    return found
+
+
+def import_ms(plugin: str) -> float:
+    """What importing our package takes over the framework's own: the median of five, once compiled."""
+    own = {
+        "trainwatt_lightning": "import lightning.pytorch",
+        "trainwatt_keras": "import keras",
+        "trainwatt_transformers": "from transformers import Trainer",
+    }[plugin]
+    code = f"{own}; from time import perf_counter as s; began = s(); import {plugin}; print(1e3 * (s() - began))"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    runs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(5)]
+    return statistics.median(float(run.split()[-1]) for run in runs)
+
+
+def measured(name: str, rounds: int, epochs: int) -> Figures:
+    """All figures of one framework."""
+    training = TRAININGS[name]()
+    training.fit([training.ours()], 1)  # warm-up
+    figures = beyond_bare(training, training.ours, epochs) | {"import_ms": import_ms(training.plugin)}
+    others: dict[str, Callable[[], list[Any]]] = {"none again": list, "trainwatt": lambda: [training.ours()]}
+    if name.startswith("Keras"):
+        figures["waits"] = waits(training, name.rpartition(" ")[2])
+    if name == "Lightning":
+        peers = {peer: _peer(peer) for peer in PEERS if importlib.util.find_spec(peer.lower())}
+        figures["peers"] = {peer: beyond_bare(training, make, epochs) for peer, make in peers.items()}
+        others |= {peer: lambda make=make: [make()] for peer, make in peers.items()}  # type: ignore[misc]
+    return figures | {"ratios": ratios(training, others, rounds, epochs)}
+
+
+def _peer(name: str) -> Callable[[], Any]:
+    import peers
+
+    return getattr(peers, name)  # type: ignore[no-any-return]
+
+
+def alone(name: str, options: argparse.Namespace) -> Figures:
+    """The figures of one framework, from a process of its own."""
+    environment = os.environ | {"KERAS_BACKEND": name.rpartition(" ")[2], "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [f"--rounds={options.rounds}", f"--epochs={options.epochs}", f"--to={folder}/figures.json"]
+        command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), name, *sizes]
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if run.returncode:
+            sys.exit(f"{name}:\n{run.stderr}")
+        return dict(json.loads(Path(folder, "figures.json").read_text()))
+
+
+def row(*cells: Any) -> None:
+    """Print a row of a table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def head(*cells: str) -> None:
+    """Print a table's head."""
+    row(*cells)
+    print("|" + "---|" * len(cells), flush=True)
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("frameworks", nargs="*", default=list(TRAININGS), metavar="FRAMEWORK")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--to", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.CRITICAL)  # Carbontracker's and Lightning's chatter
-    torch.set_num_threads(1)  # two threads on two busy cores wait for each other, which would drown all else
-    os.chdir(tempfile.mkdtemp())
+    if options.to:
+        warnings.filterwarnings("ignore")
+        logging.disable(logging.CRITICAL)  # the frameworks' and the peers' chatter
+        Path(options.to).write_text(json.dumps(measured(options.frameworks[0], options.rounds, options.epochs)))
+        return
 
-    fit(Callback(), 1)  # warm-up
-    base = direct("none", options.epochs)
-    print(f"| tracker | a step, us | an epoch, ms | start, ms |\n|{'---|' * 4}")
-    for name in ("trainwatt", "CodeCarbon", "Carbontracker", "Zeus"):
-        figures = direct(name, options.epochs)
-        step_us, epoch_ms = figures["step_us"] - base["step_us"], figures["epoch_ms"] - base["epoch_ms"]
-        print(f"| {name} | {step_us:.2f} | {epoch_ms:.2f} | {figures['start_ms']:.1f} |", flush=True)
-        if "sampler_percent" in figures:
-            sampler_percent = figures["sampler_percent"]
-    print(f"\ntrainwatt's sampler: {sampler_percent:.2f} % of a core; import: {import_ms():.1f} ms over Lightning's\n")
-
-    ratios: dict[str, list[float]] = {name: [] for name in TRACKERS if name != "none"}
-    for _ in range(options.rounds):
-        bare_s = fit(TRACKERS["none"](), options.epochs)
-        for name, series in ratios.items():
-            series.append(fit(TRACKERS[name](), options.epochs) / bare_s)
-    print(f"| whole run over a bare one | median | least | most |\n|{'---|' * 4}")
-    for name, series in ratios.items():
-        print(f"| {name} | {statistics.median(series):.3f} | {min(series):.3f} | {max(series):.3f} |")
+    found: dict[str, Figures] = {}
+    head("framework", "a step, us", "an epoch, ms", "start, ms", "import, ms", "sampler, % of a core")
+    for name in options.frameworks:
+        found[name] = each = alone(name, options)
+        numbers = ("step_us", "epoch_ms", "start_ms", "import_ms", "sampler_percent")
+        row(name, *(f"{each[number]:.2f}" for number in numbers))
+    print()
+    head("whole run over a bare one", "of", "median", "least", "most")
+    for name, each in found.items():
+        for kind, series in each["ratios"].items():
+            row(name, kind, *(f"{ratio:.3f}" for ratio in series))
+    print()
+    head("fetches an epoch, training thread / all", "bare", "trainwatt", "a look at each batch")
+    for name, each in found.items():
+        if "waits" in each:
+            row(name, *(f"{training:.0f} / {total:.0f}" for training, total in each["waits"].values()))
+    print()
+    head("Lightning", "a step, us", "an epoch, ms", "start, ms")
+    for name, each in found.get("Lightning", {}).get("peers", {}).items():
+        row(name, *(f"{each[number]:.2f}" for number in ("step_us", "epoch_ms", "start_ms")))
 
 
 if __name__ == "__main__":

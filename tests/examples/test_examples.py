@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import csv
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from trainwatt.record import read_summary
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -20,3 +27,49 @@ def test_the_digits_are_learnt_and_measured_with_lightning(tmp_path: Path, capsy
     assert len(list((tmp_path / "footprint").glob("*/summary.json"))) == 1
     assert "run folder: footprint" in printed
     assert float(printed.split("val_acc ")[-1]) > 0.8
+
+
+def printed_by(script: str, call: str, folder: Path) -> str:
+    """In a process of its own, which decides on Keras's backend and on threads."""
+    code = f"import runpy; runpy.run_path({str(EXAMPLES / script)!r})[{'main'!r}]({call})"
+    variables = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    run = subprocess.run(
+        command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def value(printed: str, name: str) -> float:
+    return float(printed.rpartition(f"{name} ")[2].partition("\n")[0])
+
+
+def only_run(folder: Path) -> dict[str, Any]:
+    (run,) = (each for each in (folder / "footprint").iterdir() if read_summary(each)["phases"].get("train"))
+    return read_summary(run)
+
+
+def test_the_digits_are_learnt_and_measured_with_keras(tmp_path: Path) -> None:
+    printed = printed_by("keras_digits.py", "epochs=3", tmp_path)
+    assert value(printed, "val_acc") > 0.8
+    assert value(printed, "joules to read a digit") > 0
+    assert only_run(tmp_path)["epochs"] == 3
+    with (tmp_path / "digits.csv").open() as file:
+        totals_kwh = [float(row["energy/total_kwh"]) for row in csv.DictReader(file)]
+    assert 0 < totals_kwh[0] < totals_kwh[1] < totals_kwh[2]
+
+
+def test_a_text_is_learnt_and_its_tokens_measured_with_transformers(tmp_path: Path) -> None:
+    printed = printed_by("transformers_text.py", "num_train_epochs=2", tmp_path)
+    assert value(printed, "eval_loss") < 3.2  # 5.5 before
+    summary = only_run(tmp_path)
+    assert summary["epochs"] == 2
+    tokens = 2 * 31 * 16 * 64
+    train_j = sum(summary["phases"]["train"]["joules"].values())
+    assert value(printed, "millijoules to learn from a token") == pytest.approx(1000 * train_j / tokens, rel=0.5)
+
+
+def test_every_example_is_run() -> None:
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in tests] == []
