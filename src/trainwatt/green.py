@@ -202,7 +202,8 @@ class GreenStopper:
         planned_kwh = spent_kwh / done if done else None
         verdict = rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
         self._agreed = self._agreed + 1 if verdict.stop else 0
-        stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup
+        over = done is not None and done >= 1  # at the end there is nothing left to stop
+        stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup and not over
         metrics = {
             name: gain
             for name, gain in (
