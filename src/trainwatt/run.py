@@ -124,6 +124,16 @@ class Run:
         if self._session:
             self._session.step(count)
 
+    def metric(self, name: str, value: float) -> None:
+        """An evaluation has found this: kept in the run folder with the energy taken until then.
+
+        Args:
+            name: the metric, e.g. ``"val_acc"``.
+            value: what it is.
+        """
+        if self._session:
+            self._session.note({"event": "score", "name": name, "value": value})
+
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
         if self._session:
