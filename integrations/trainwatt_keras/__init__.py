@@ -7,5 +7,6 @@
 from __future__ import annotations
 
 from trainwatt_keras.monitor import FootprintMonitor
+from trainwatt_keras.stopping import GreenEarlyStopping
 
-__all__ = ["FootprintMonitor"]
+__all__ = ["FootprintMonitor", "GreenEarlyStopping"]

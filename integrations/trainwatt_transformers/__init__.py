@@ -11,7 +11,8 @@ from __future__ import annotations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from trainwatt_transformers.callback import FootprintCallback
+from trainwatt_transformers.stopping import GreenEarlyStoppingCallback
 
-__all__ = ["FootprintCallback"]
+__all__ = ["FootprintCallback", "GreenEarlyStoppingCallback"]
 
 INTEGRATION_TO_CALLBACK["trainwatt"] = FootprintCallback

@@ -21,7 +21,7 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
 from trainwatt.units import WH_PER_KWH
 from trainwatt_transformers.card import add_emissions
-from trainwatt_transformers.measured import calling_trainer, gpu_uuids, measure, meter_of
+from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -193,7 +193,7 @@ class FootprintCallback(TrainerCallback):
         if self._epoch_over:
             values = self._epoch_values(state)
             if self._trainer is not None and args.logging_strategy != "no":
-                _log_entry(self._trainer, values)
+                log_entry(self._trainer, values)
         self._run.begin("train", epoch=self._epoch)
         self._epoch = None  # those that follow are counted on
 
@@ -253,7 +253,7 @@ class FootprintCallback(TrainerCallback):
         report = self._stop("finished")
         if phase:
             metrics = report.inference_metrics(phase) if report else {}
-            _log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
+            log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
 
     def _start(self, trainer: Trainer, kind: str) -> None:
         self._trainer, self._alone = trainer, kind != ""
@@ -320,15 +320,6 @@ def _add(values: dict[str, float], logs: dict[str, Any], state: TrainerState) ->
     if history and logs.items() <= history[-1].items():
         history[-1].update(values)
     logs.update(values)
-
-
-def _log_entry(trainer: Trainer, values: dict[str, float]) -> None:
-    """An entry of our own, in every process, since a callback of the user's may talk to its like in the others.
-
-    Not through a subclass's ``log``: TRL's adds means since it was last called.
-    """
-    if values or trainer.args.world_size > 1:
-        Trainer.log(trainer, values)
 
 
 def _per_token(train: Span, tokens: int) -> dict[str, float]:

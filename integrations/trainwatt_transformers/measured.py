@@ -120,6 +120,15 @@ def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
     return None if uuid is None else (str(uuid),)
 
 
+def log_entry(trainer: Trainer, values: dict[str, float]) -> None:
+    """An entry of our own, in every process, since a callback of the user's may talk to its like in the others.
+
+    Not through a subclass's ``log``: TRL's adds means since it was last called.
+    """
+    if values or trainer.args.world_size > 1:
+        Trainer.log(trainer, values)
+
+
 def _measured(cls: type[Trainer]) -> type[Trainer]:
     if cls not in _classes:
         names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}

@@ -129,7 +129,8 @@ class GreenStopper:
     ...             break
 
     Args:
-        mode: ``"max"`` where more of the metric is better, ``"min"`` where less is.
+        mode: ``"max"`` where more of the metric is better, ``"min"`` where less is; None: set before the first
+            evaluation.
         terms: see :class:`Terms`; as one object or as its keyword arguments.
         options: where it runs and what is measured, as for :func:`trainwatt.measure`.
 
@@ -137,15 +138,15 @@ class GreenStopper:
         ArgumentError: names the argument, what was given, and what would be right.
     """
 
-    def __init__(self, mode: Mode, terms: Terms | None = None, **options: Any) -> None:
+    def __init__(self, mode: Mode | None, terms: Terms | None = None, **options: Any) -> None:
         given = {name: options.pop(name) for name in list(options) if name in Terms.__slots__}
         self.terms = replace(terms or Terms(), **given)
-        self._mode = mode
+        self.mode = mode
         self._run = Run(Settings.check(output_dir=None, verbose=False, **options))
-        self._rule = GreenStopping(Price(), mode, ideal=self.terms.ideal)
         self._reset()
 
     def _reset(self) -> None:
+        self._rule: GreenStopping | None = None
         self._first: float | None = None
         self._best: float | None = None
         self._evaluations = self._agreed = 0
@@ -155,7 +156,6 @@ class GreenStopper:
 
     def start(self, gpu_uuids: Sequence[str] | None = None) -> None:
         """A training begins; what an earlier one has left is forgotten."""
-        self._rule = GreenStopping(Price(), self._mode, ideal=self.terms.ideal)
         self._reset()
         self._run.start(gpu_uuids=gpu_uuids)
 
@@ -196,11 +196,11 @@ class GreenStopper:
         if not self.spent_kwh:  # a first evaluation may come before the first figures
             self._run.settle()
         spent_kwh = self.spent_kwh
-        best = self._note(value)
+        rule, best = self._made(), self._note(value)
         if self._first is not None and self._best is not None:
-            self._rule.price = self.terms.price(self._mode, self._first, self._best)
+            rule.price = self.terms.price(rule.mode, self._first, self._best)
         planned_kwh = spent_kwh / done if done else None
-        verdict = self._rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
+        verdict = rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
         self._agreed = self._agreed + 1 if verdict.stop else 0
         stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup
         metrics = {
@@ -242,7 +242,7 @@ class GreenStopper:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold, of numbers and lists only."""
         return {
-            "rule": self._rule.state_dict(),
+            "rule": self._rule.state_dict() if self._rule else None,
             "first": self._first,
             "best": self._best,
             "evaluations": self._evaluations,
@@ -252,10 +252,16 @@ class GreenStopper:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; what was spent until then counts."""
-        self._rule.load_state_dict(state["rule"])
+        if state["rule"] is not None:
+            self._made().load_state_dict(state["rule"])
         self._first, self._best = state["first"], state["best"]
         self._evaluations, self._agreed = int(state["evaluations"]), int(state["agreed"])
         self._before_kwh = float(state["spent_kwh"])
+
+    def _made(self) -> GreenStopping:
+        if self._rule is None:
+            self._rule = GreenStopping(Price(), self.mode or "max", ideal=self.terms.ideal)
+        return self._rule
 
     def _note(self, value: float | None) -> bool:
         """Count an evaluation; whether it is the best so far."""
@@ -263,7 +269,7 @@ class GreenStopper:
         if value is None or not math.isfinite(value):
             return False
         self._first = value if self._first is None else self._first
-        better = self._best is None or (value > self._best if self._mode == "max" else value < self._best)
+        better = self._best is None or (value > self._best if self.mode == "max" else value < self._best)
         self._best = value if better else self._best
         return better
 
