@@ -108,6 +108,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._published: dict[str, float] = {}
         self._undo = ExitStack()
         self._steps: int | None = None
+        self._at_a_time = 1
         self._begun = 0
         self._ends: deque[int] = deque(maxlen=_RECENT)
         calls.watch()
@@ -220,6 +221,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def _count_last(self) -> None:
         """No batch begins after the last one, and TensorFlow lets one begin before it finds that there is none."""
         made = max(self._ends, default=-1) + 1
+        made += -made % self._at_a_time  # before Keras 3.11 an execution ends with the number of its first batch
         if self._steps is not None:
             made = min(made, self._steps)
         self._run.step(max(0, made - self._begun))
@@ -239,6 +241,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model))
         self._kind = kind
         self._steps = (getattr(self, "params", None) or {}).get("steps")
+        self._at_a_time = getattr(model, "steps_per_execution", 1)
         self._published.clear()
         self._begin_steps()
         self._call = calls.current(model)

@@ -34,8 +34,8 @@ found = {"history": history, "wandb": dict(wandb.run.summary), "mlflow": mlflow.
 
 
 @pytest.fixture(scope="module", params=["callbacks", "report_to"])
-def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What a training's history and its reporters hold at its end, by name."""
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a training has left what it and its reporters write."""
     folder = tmp_path_factory.mktemp("reporters")
     variables = {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
@@ -46,12 +46,31 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     }
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, request.param]
     subprocess.run(command, env=os.environ | variables, cwd=folder, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the training's history and its reporters held at its end, by name."""
     return dict(json.loads((folder / "found.json").read_text()))
+
+
+def ours(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The last of each of our values in the Trainer's own history."""
+    values = {name: value for name, value in found["history"].items() if name.startswith(("energy/", "footprint/"))}
+    assert {"energy/total_kwh", "energy/validate_kwh", "footprint/co2e_kg"} <= set(values)
+    return values
 
 
 @pytest.mark.parametrize(("reporter", "prefix"), [("wandb", "train/"), ("mlflow", "")])
 def test_the_values_reach_the_reporters(found: dict[str, dict[str, Any]], reporter: str, prefix: str) -> None:
-    ours = {name: value for name, value in found["history"].items() if name.startswith(("energy/", "footprint/"))}
-    assert {"energy/total_kwh", "energy/validate_kwh", "footprint/co2e_kg"} <= set(ours)
-    for name, value in ours.items():
+    for name, value in ours(found).items():
         assert found[reporter][prefix + name] == pytest.approx(value)
+
+
+def test_what_wandb_would_upload_holds_the_values(folder: Path, found: dict[str, dict[str, Any]]) -> None:
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    written = file.read_bytes()
+    for name, value in ours(found).items():
+        assert f"train/{name}".encode() in written
+        assert repr(value).encode() in written
