@@ -106,3 +106,18 @@ def test_a_budget_is_kept(nvml_library: standin.Library, limit: dict[str, Any], 
 def test_a_wrong_argument_is_told(argument: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=argument):
         GreenStopper("max", **{argument: value})
+
+
+def test_beside_a_monitor_its_site_counts(nvml_library: standin.Library) -> None:
+    with nvml_library.running(h100(Constant(200.0))):
+        for zone, spent in (("PL", True), ("FR", False)):
+            budget = GreenStopper("max", devices=["gpu"], max_co2e_kg=1.5e-5)
+            with trainwatt.measure(zone=zone, devices=["gpu"], output_dir=None, verbose=False), budget:
+                time.sleep(0.7)  # about 0.023 g in Poland, 0.0016 g in France
+                assert budget.look().stop == spent
+
+
+def test_a_budget_of_money_needs_a_price() -> None:
+    with pytest.raises(ArgumentError, match="max_cost"):
+        GreenStopper("max", max_cost=1.0, carbon_intensity=100)
+    GreenStopper("max", max_cost=1.0, carbon_intensity=100, tariff=0.2)

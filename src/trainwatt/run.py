@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.power.device import Found
 from trainwatt.report import Report
-from trainwatt.session import Session, Status
+from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
 from trainwatt.text import summary_text
 from trainwatt.timeline import Phase
@@ -151,6 +151,10 @@ class Run:
     def report(self) -> Report | None:
         """The run so far."""
         return self._session.report() if self._session else None
+
+    def beside(self) -> Report | None:
+        """The report of another run that is going on in this process, where there is one."""
+        return beside(self._session)
 
     def step_report(self) -> Report | None:
         """The run so far, with the training since this was last called: for values within an epoch."""
