@@ -129,6 +129,13 @@ def _clipped(residuals: _Array, weights: _Array) -> _Array:
     return np.clip(centred, -limit, limit)
 
 
+def _least_error(scores: _Array, energy: _Array, recent: int) -> float:
+    """Standard error of a line through the recent evaluations; a fit to hardly more than two would show none."""
+    count = min(recent, len(energy))
+    span = float(energy[-1] - energy[-count])
+    return math.sqrt(12 / count) * _scatter(scores) / span if span > 0 else 0.0
+
+
 def _trend(score: _Array, energy: _Array) -> _Trend:
     """Slope now, of score on log energy: improvement slows as training goes on, nearly everywhere about as 1 / energy.
 
@@ -272,7 +279,8 @@ class GreenStopping:
         behind = float(best[-1] - scores[-recent:].max()) / left_kwh
         trend = _trend(scores[trained], energies[trained])
         before = _trend(scores[trained][:-1], energies[trained][:-1])
-        low, gain, high = (max(0.0, trend.slope + sign * _Z * trend.error - behind) for sign in (-1, 0, 1))
+        error = max(trend.error, _least_error(scores, energies, recent))
+        low, gain, high = (max(0.0, trend.slope + sign * _Z * error - behind) for sign in (-1, 0, 1))
         price = self.price.per_kwh(planned_kwh)
         pays = price is None or max(high, before.slope + _Z * before.error - behind) > price
         stop = price is not None and not pays and self._waited_enough(price, scores, best, energies, planned_kwh)
