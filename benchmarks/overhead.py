@@ -215,15 +215,18 @@ def main() -> None:
     for name, each in found.items():
         for kind, series in each["ratios"].items():
             row(name, kind, *(f"{ratio:.3f}" for ratio in series))
-    print()
-    head("fetches an epoch, training thread / all", "bare", "trainwatt", "a look at each batch")
-    for name, each in found.items():
-        if "waits" in each:
-            row(name, *(f"{training:.0f} / {total:.0f}" for training, total in each["waits"].values()))
-    print()
-    head("Lightning", "a step, us", "an epoch, ms", "start, ms")
-    for name, each in found.get("Lightning", {}).get("peers", {}).items():
-        row(name, *(f"{each[number]:.2f}" for number in ("step_us", "epoch_ms", "start_ms")))
+    waiting = {name: each["waits"] for name, each in found.items() if "waits" in each}
+    if waiting:
+        print()
+        head("fetches an epoch, training thread / all", "bare", "trainwatt", "a look at each batch")
+        for name, each in waiting.items():
+            row(name, *(f"{training:.0f} / {total:.0f}" for training, total in each.values()))
+    peers = found.get("Lightning", {}).get("peers")
+    if peers:
+        print()
+        head("others, in Lightning", "a step, us", "an epoch, ms", "start, ms")
+        for name, each in peers.items():
+            row(name, *(f"{each[number]:.2f}" for number in ("step_us", "epoch_ms", "start_ms")))
 
 
 if __name__ == "__main__":
