@@ -1,4 +1,4 @@
-"""Train a small network on scikit-learn's handwritten digits and see what it took.
+"""Train a small network on scikit-learn's handwritten digits, stop when it no longer pays, and see what it took.
 
 Run it with ``python examples/lightning_digits.py``; needs ``trainwatt[lightning]`` and scikit-learn.
 """
@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-from trainwatt_lightning import FootprintMonitor
+from trainwatt_lightning import FootprintMonitor, GreenEarlyStopping
 
 
 class Digits(LightningDataModule):
@@ -66,13 +66,13 @@ class Classifier(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def main(max_epochs: int = 20) -> FootprintMonitor:
+def main(max_epochs: int = 30) -> FootprintMonitor:
     """Train, and return the monitor."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # the network is too small to share
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the data are in memory
-    monitor = FootprintMonitor()
-    trainer = Trainer(max_epochs=max_epochs, logger=CSVLogger("."), log_every_n_steps=10, callbacks=[monitor])
+    monitor, stopping = FootprintMonitor(), GreenEarlyStopping("val_acc", mode="max")
+    trainer = Trainer(max_epochs=max_epochs, logger=CSVLogger("."), log_every_n_steps=10, callbacks=[monitor, stopping])
     trainer.fit(Classifier(), datamodule=Digits())
     print("val_acc", round(trainer.callback_metrics["val_acc"].item(), 3))
     return monitor

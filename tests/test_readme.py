@@ -55,12 +55,20 @@ def test_the_ten_lines_run(lines: str, tmp_path: Path) -> None:
     assert "run folder: footprint" in run.stdout
 
 
+def test_green_stopping_is_as_it_says() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (callbacks,) = (block for block in blocks if "import GreenEarlyStopping" in block)
+    (loop,) = (block for block in blocks if "GreenStopper(" in block)
+    exec(compile(callbacks, "README.md", "exec"), {})
+    exec(compile(loop, "README.md", "exec"), {"epochs": 3, "train": lambda: None, "accuracy": lambda: 0.5})
+
+
 def test_every_metric_is_in_the_table() -> None:
     packages = [Path(package.__file__ or "").parent for package in (trainwatt, trainwatt_transformers)]
-    sources = [package / name for package in packages for name in ("report.py", "callback.py")]
+    sources = [package / name for package in packages for name in ("report.py", "green.py", "callback.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
-    named = set(re.findall(r'"((?:energy|footprint)/\w+)"', text))
-    assert named == set(re.findall(r"`((?:energy|footprint)/\w+)`", README))
+    named = set(re.findall(r'"((?:energy|footprint|stopping)/\w+)"', text))
+    assert named == set(re.findall(r"`((?:energy|footprint|stopping)/\w+)`", README))
 
 
 def test_the_doctor_is_a_command() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from trainwatt import check
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint import Footprint
+from trainwatt.report import Report
 from trainwatt.run import Run
 from trainwatt.session import tell
 from trainwatt.settings import Settings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trainwatt")
 
+_SITE = ("site", "zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
 _POINT = 0.001  # 0.1 points of an accuracy between 0 and 1
 _LOOK_S = 1.0  # a budget is looked at this often within an epoch
 
@@ -142,7 +144,11 @@ class GreenStopper:
         given = {name: options.pop(name) for name in list(options) if name in Terms.__slots__}
         self.terms = replace(terms or Terms(), **given)
         self.mode = mode
-        self._run = Run(Settings.check(output_dir=None, verbose=False, **options))
+        self._sited = any(options.get(name) is not None for name in _SITE)
+        settings = Settings.check(output_dir=None, verbose=False, **options)
+        if self.terms.max_cost is not None and self._sited and settings.site.price is None:
+            raise ArgumentError("max_cost", self.terms.max_cost, "tariff= beside it: no price is known for this place")
+        self._run = Run(settings)
         self._reset()
 
     def _reset(self) -> None:
@@ -202,7 +208,8 @@ class GreenStopper:
         planned_kwh = spent_kwh / done if done else None
         verdict = rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
         self._agreed = self._agreed + 1 if verdict.stop else 0
-        stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup
+        over = done is not None and done >= 1  # at the end there is nothing left to stop
+        stop = self._agreed > self.terms.patience and self._evaluations > self.terms.warmup and not over
         metrics = {
             name: gain
             for name, gain in (
@@ -275,14 +282,19 @@ class GreenStopper:
 
     def _saved(self, verdict: Verdict) -> str:
         """What stopping leaves unspent, for the sentence."""
-        report = self._run.report()
+        report = self._report()
         if report is None or verdict.saves_kwh <= 0:
             return ""
         saved = mass_text(report.footprint_of(verdict.saves_kwh).co2e_kg.central)
         return f"; saves about {energy_text(verdict.saves_kwh)}, {saved} CO2e of what was planned"
 
+    def _report(self) -> Report | None:
+        """The run so far, at the site of the monitor beside it unless it was given one of its own."""
+        report, other = self._run.report(), None if self._sited else self._run.beside()
+        return report if report is None or other is None else replace(report, site=other.site)
+
     def _within_budget(self, decision: Decision, at: str) -> Decision:
-        report = self._run.report() if self.terms.limited else None
+        report = self._report() if self.terms.limited else None
         excess = self.terms.excess(report.footprint_of(self.spent_kwh)) if report else ""
         if not excess or decision.stop or excess in self._told:
             return decision

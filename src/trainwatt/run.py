@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.power.device import Found
 from trainwatt.report import Report
-from trainwatt.session import Session, Status
+from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
 from trainwatt.text import summary_text
 from trainwatt.timeline import Phase
@@ -124,6 +124,16 @@ class Run:
         if self._session:
             self._session.step(count)
 
+    def metric(self, name: str, value: float) -> None:
+        """An evaluation has found this: kept in the run folder with the energy taken until then.
+
+        Args:
+            name: the metric, e.g. ``"val_acc"``.
+            value: what it is.
+        """
+        if self._session:
+            self._session.note({"event": "score", "name": name, "value": value})
+
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
         if self._session:
@@ -141,6 +151,10 @@ class Run:
     def report(self) -> Report | None:
         """The run so far."""
         return self._session.report() if self._session else None
+
+    def beside(self) -> Report | None:
+        """The report of another run that is going on in this process, where there is one."""
+        return beside(self._session)
 
     def step_report(self) -> Report | None:
         """The run so far, with the training since this was last called: for values within an epoch."""

@@ -300,6 +300,11 @@ def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock)
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
+def beside(own: Session | None) -> Report | None:
+    """The report of another run that is going on in this process, where there is one."""
+    return next((session.report() for session in list(_live) if session is not own), None)
+
+
 def tell(event: Mapping[str, Any]) -> None:
     """Put something into the folders of all runs that are going on in this process."""
     for session in list(_live):

@@ -31,7 +31,8 @@ def test_the_digits_are_learnt_and_measured_with_lightning(tmp_path: Path, capsy
 
 def printed_by(script: str, call: str, folder: Path) -> str:
     """In a process of its own, which decides on Keras's backend and on threads."""
-    code = f"import runpy; runpy.run_path({str(EXAMPLES / script)!r})[{'main'!r}]({call})"
+    path = f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})"  # as for a script that is run from there
+    code = f"{path}; import runpy; runpy.run_path({str(EXAMPLES / script)!r})[{'main'!r}]({call})"
     variables = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     run = subprocess.run(
@@ -68,6 +69,16 @@ def test_a_text_is_learnt_and_its_tokens_measured_with_transformers(tmp_path: Pa
     tokens = 2 * 31 * 16 * 64
     train_j = sum(summary["phases"]["train"]["joules"].values())
     assert value(printed, "millijoules to learn from a token") == pytest.approx(1000 * train_j / tokens, rel=0.5)
+
+
+@pytest.mark.parametrize("script", ["lightning_green.py", "keras_green.py", "transformers_green.py"])
+def test_a_green_stop_saves_against_full_length_and_patience(tmp_path: Path, script: str) -> None:
+    rows = [line.rsplit(maxsplit=3) for line in printed_by(script, "", tmp_path).splitlines()[-3:]]
+    joules = {name: float(figure) for name, _, figure, _ in rows}
+    to_its_end, patience, green = joules.values()
+    assert list(joules)[::2] == ["to its end", "green"]
+    assert green < 0.9 * to_its_end
+    assert green < patience
 
 
 def test_every_example_is_run() -> None:
