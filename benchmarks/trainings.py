@@ -14,7 +14,7 @@ class Training(Protocol):
 
     Attributes:
         plugin: our package for it.
-        step_hooks: what it calls at every step.
+        step_hooks: what it calls at every step and ours overrides.
         other_hooks: what it calls between the first step and the last, but less often.
     """
 
@@ -157,7 +157,7 @@ class InTransformers:
     """Without reporters, bars and checkpoints; the loss is logged 4 times an epoch."""
 
     plugin = "trainwatt_transformers"
-    step_hooks = ("on_step_begin", "on_pre_optimizer_step", "on_optimizer_step", "on_step_end")
+    step_hooks = ("on_step_end",)
     other_hooks = ("on_epoch_begin", "on_epoch_end", "on_log", "on_evaluate")
 
     def __init__(self) -> None:

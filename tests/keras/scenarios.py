@@ -28,6 +28,7 @@ import keras  # noqa: E402  # after it, what is loaded is the backend's own
 
 LOADED_BY_KERAS = [name for name in FRAMEWORKS if name in sys.modules]
 
+from benchmarks.synchronisations import counted  # noqa: E402
 from standins import nvml as standin  # noqa: E402
 from standins.nvml import Constant, h100  # noqa: E402
 from tests.keras.training import (  # noqa: E402
@@ -207,6 +208,17 @@ def asynchronous_fit(folder: Path) -> Any:
         listed = Looks(callbacks, add_history=True, model=model, verbose=0, epochs=1, steps=BATCHES)
         model.fit(*points(BATCHES), batch_size=BATCH, epochs=1, verbose=0, callbacks=listed)
     return {"seen": seen, "steps": ours.summary["phases"]["train"]["steps"]}
+
+
+@scenario
+def waits_for_the_device(folder: Path) -> Any:
+    found = {}
+    for name, callbacks in {"bare": [], "ours": [monitor(None)], "a look at each batch": [Stops()]}.items():
+        model = classifier()
+        with counted(BACKEND) as fetches:
+            fit(*callbacks, model=model)
+        found[name] = {"training thread": fetches.training, "all": fetches.total}
+    return found
 
 
 def generator(batches: int = BATCHES, repeat: int = 1) -> Iterator[tuple[Any, Any]]:

@@ -168,6 +168,14 @@ def test_asynchronous_dispatch_stays_as_it_is_without_us(results: Results, backe
     assert fitted["steps"] == BATCHES
 
 
+def test_keras_waits_for_the_device_as_often_as_without_us(results: Results, backend: str) -> None:
+    found = results("waits_for_the_device")
+    assert found["ours"] == found["bare"]
+    if backend != "tensorflow":  # with which Keras looks at each batch anyway
+        more = found["a look at each batch"]["training thread"] - found["bare"]["training thread"]
+        assert more >= 2 * BATCHES
+
+
 @pytest.mark.parametrize(
     ("case", "epochs", "steps", "evaluations"),
     [
