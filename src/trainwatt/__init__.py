@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from trainwatt.green import GreenStopper
+from typing import TYPE_CHECKING, Any
+
 from trainwatt.run import Run, measure
 from trainwatt.site import Site
 
+if TYPE_CHECKING:
+    from trainwatt.green import GreenStopper
+
 __all__ = ["GreenStopper", "Run", "Site", "measure"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What only some programs need is imported when it is asked for."""
+    if name == "GreenStopper":
+        from trainwatt.green import GreenStopper  # noqa: PLC0415
+
+        return GreenStopper
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
