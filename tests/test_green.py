@@ -121,3 +121,19 @@ def test_a_budget_of_money_needs_a_price() -> None:
     with pytest.raises(ArgumentError, match="max_cost"):
         GreenStopper("max", max_cost=1.0, carbon_intensity=100)
     GreenStopper("max", max_cost=1.0, carbon_intensity=100, tariff=0.2)
+
+
+@pytest.mark.parametrize(("max_kwh", "passed"), [(400 / 3.6e6, True), (2000 / 3.6e6, False)])
+def test_a_budget_may_be_kept_before_it_is_spent(nvml_library: standin.Library, max_kwh: float, passed: bool) -> None:
+    """Twenty evaluations in 4 s at 200 W take 800 J."""
+    stopper = GreenStopper("max", devices=["gpu"], min_gain_per_kwh=None, max_kwh=max_kwh, foresee=True)
+    with nvml_library.running(h100(Constant(200.0))), stopper:
+        for number in range(1, 9):
+            time.sleep(0.2)
+            decision = stopper.evaluated(0.5 + 0.02 * number, done=number / 20)
+            if decision.stop:
+                break
+    assert decision.stop == passed
+    if passed:
+        assert number == 5
+        assert decision.sentence.endswith("will be passed by the whole training")

@@ -46,6 +46,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         max_co2e_kg: emissions that it may cause.
         max_cost: what its electricity may cost.
         over_budget: ``"stop"`` or only ``"warn"`` when one of these three is reached.
+        foresee: whether one counts as reached as soon as the whole training is bound to pass it.
         restore_best_weights: whether the model ends with the weights of the best epoch.
         verbose: whether to say why the training is stopped.
         options: ``zone``, ``cloud``, ``devices`` and so on, as for :class:`FootprintMonitor`.
@@ -70,12 +71,22 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         max_co2e_kg: float | None = None,
         max_cost: float | None = None,
         over_budget: str = "stop",
+        foresee: bool = False,
         restore_best_weights: bool = False,
         verbose: int = 1,
         **options: Unpack[Measured],
     ) -> None:
         terms = Terms(
-            min_gain_per_kwh, min_gain_per_percent, patience, warmup, ideal, max_kwh, max_co2e_kg, max_cost, over_budget
+            min_gain_per_kwh,
+            min_gain_per_percent,
+            patience,
+            warmup,
+            ideal,
+            max_kwh,
+            max_co2e_kg,
+            max_cost,
+            over_budget,
+            foresee,
         )
         super().__init__(monitor, mode=mode, restore_best_weights=restore_best_weights, verbose=verbose)
         self.stopping_reason: str | None = None

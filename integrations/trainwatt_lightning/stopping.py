@@ -42,6 +42,7 @@ class GreenEarlyStopping(Callback):
         max_co2e_kg: emissions that it may cause.
         max_cost: what its electricity may cost.
         over_budget: ``"stop"`` or only ``"warn"`` when one of these three is reached.
+        foresee: whether one counts as reached as soon as the whole training is bound to pass it.
         strict: whether a metric that is not there is an error.
         verbose: whether to say why the training is stopped.
         check_on_train_epoch_end: look at the metric at the end of training epochs rather than of evaluations; None: as
@@ -67,6 +68,7 @@ class GreenEarlyStopping(Callback):
         max_co2e_kg: float | None = None,
         max_cost: float | None = None,
         over_budget: str = "stop",
+        foresee: bool = False,
         strict: bool = True,
         verbose: bool = True,
         check_on_train_epoch_end: bool | None = None,
@@ -76,7 +78,16 @@ class GreenEarlyStopping(Callback):
         if mode not in ("min", "max"):
             raise MisconfigurationException(f"`mode` can be min, max, got {mode}")
         terms = Terms(
-            min_gain_per_kwh, min_gain_per_percent, patience, warmup, ideal, max_kwh, max_co2e_kg, max_cost, over_budget
+            min_gain_per_kwh,
+            min_gain_per_percent,
+            patience,
+            warmup,
+            ideal,
+            max_kwh,
+            max_co2e_kg,
+            max_cost,
+            over_budget,
+            foresee,
         )
         self.monitor, self.mode, self.strict, self.verbose = monitor, mode, strict, verbose
         self.stopped_epoch = 0

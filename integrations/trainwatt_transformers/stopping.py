@@ -41,6 +41,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         max_co2e_kg: emissions that it may cause.
         max_cost: what its electricity may cost.
         over_budget: ``"stop"`` or only ``"warn"`` when one of these three is reached.
+        foresee: whether one counts as reached as soon as the whole training is bound to pass it.
         verbose: whether to say why the training is stopped.
         options: ``zone``, ``cloud``, ``devices`` and so on, as for :class:`FootprintCallback`.
 
@@ -63,6 +64,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         max_co2e_kg: float | None = None,
         max_cost: float | None = None,
         over_budget: str = "stop",
+        foresee: bool = False,
         verbose: bool = True,
         **options: Unpack[Measured],
     ) -> None:
@@ -70,7 +72,16 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode must be 'min', 'max' or None for greater_is_better, got {mode!r}")
         terms = Terms(
-            min_gain_per_kwh, min_gain_per_percent, patience, warmup, ideal, max_kwh, max_co2e_kg, max_cost, over_budget
+            min_gain_per_kwh,
+            min_gain_per_percent,
+            patience,
+            warmup,
+            ideal,
+            max_kwh,
+            max_co2e_kg,
+            max_cost,
+            over_budget,
+            foresee,
         )
         self.monitor, self.mode, self.verbose = monitor, mode, verbose
         self.stopping_reason: str | None = None
