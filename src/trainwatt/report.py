@@ -10,6 +10,7 @@ from typing import Any
 
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.power.device import Device, Missing
+from trainwatt.projection import Projection
 from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span, total_of
 from trainwatt.units import J_PER_KWH, kwh_from_j
@@ -35,6 +36,7 @@ class Report:
         gaps_s: seconds without a figure, by device id.
         notes: what went wrong with a device, by device id.
         sampler_cpu_s: CPU time that measuring took in the background.
+        projection: what the whole run will take, once that is known.
     """
 
     run: str
@@ -51,6 +53,7 @@ class Report:
     gaps_s: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     sampler_cpu_s: float = 0.0
+    projection: Projection | None = None
 
     @cached_property
     def total(self) -> Span:
@@ -86,12 +89,12 @@ class Report:
         metrics["footprint/water_l"] = self.footprint.water_l.central
         cost = self.footprint.cost
         metrics["footprint/cost"] = cost.central if cost is not None else None
-        return _known(metrics)
+        return _known(metrics | self._projected())
 
     def step_metrics(self) -> dict[str, float]:
         """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
-        return _known(metrics | _rates(self.recent))
+        return _known(metrics | _rates(self.recent) | self._projected())
 
     def summary(self) -> dict[str, Any]:
         """Everything, JSON-able: what ``summary.json`` holds."""
@@ -114,7 +117,31 @@ class Report:
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),
             "sampler_cpu_s": self.sampler_cpu_s,
+            "projection": self._projection(),
         }
+
+    @cached_property
+    def projected_footprint(self) -> Footprint | None:
+        """What the whole run will mean at the site, once that is known."""
+        return footprint(self.projection.energy_kwh, self.site) if self.projection else None
+
+    def _projected(self) -> dict[str, float | None]:
+        projection, projected = self.projection, self.projected_footprint
+        if projection is None or projected is None:
+            return {}
+        return {
+            "projection/total_kwh": projection.energy_kwh.central,
+            "projection/total_kwh_low": projection.energy_kwh.low,
+            "projection/total_kwh_high": projection.energy_kwh.high,
+            "projection/co2e_kg": projected.co2e_kg.central,
+            "projection/remaining_s": projection.remaining_s,
+        }
+
+    def _projection(self) -> dict[str, Any] | None:
+        projection, projected = self.projection, self.projected_footprint
+        if projection is None or projected is None:
+            return None
+        return projection.to_dict() | {"co2e_kg": projected.co2e_kg.to_dict()}
 
     def _device(self, device: Device) -> dict[str, Any]:
         joules = self.total.joules.get(device.id, 0.0)

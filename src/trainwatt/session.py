@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +17,22 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from trainwatt.clock import Clock
 from trainwatt.ledger import Ledger
+from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
+from trainwatt.projection import Past, Projection, project
 from trainwatt.record import RunFolder, start_time_name
 from trainwatt.report import Report
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
-from trainwatt.timeline import Phase, Span, merged
+from trainwatt.text import projection_text
+from trainwatt.timeline import Phase, Span, SpanKey, merged
 
 _log = logging.getLogger("trainwatt")
 
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+_RECENT_EPOCHS = 32  # that a projection looks at
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 P = ParamSpec("P")
@@ -58,6 +64,7 @@ class Session:
         gpu_uuids: the GPUs that the framework uses, where it knows them; None: all that this process can see.
         found: what to read; None: the best sources of this machine.
         sampler: whose samples to use; None: those of the process's own sampler.
+        say: where the line goes that tells what the whole run will take.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -71,8 +78,10 @@ class Session:
         gpu_uuids: Sequence[str] | None = None,
         found: Found | None = None,
         sampler: Sampler | None = None,
+        say: Callable[[str], object] = print,
     ) -> None:
         self._settings = settings
+        self._say = say
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
@@ -91,6 +100,13 @@ class Session:
         self._epochs = self._recorded_epochs = 0
         self._final: Report | None = None
         self._last_train = Span()
+        self._plan: Plan | None = None
+        self._project_step: float = math.inf  # the number of steps after which to project of our own accord
+        self._projecting = False  # whether it is late enough
+        self._projection: Projection | None = None
+        self._announced: Projection | None = None
+        self._closed: deque[int] = deque(maxlen=_RECENT_EPOCHS)
+        self._closed_steps = 0
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -134,7 +150,28 @@ class Session:
 
     def step(self, count: int = 1) -> None:
         """The framework has made a step, or several."""
-        self._ledger.steps += count
+        ledger = self._ledger
+        ledger.steps += count
+        ledger.beat(count, self._clock.monotonic())
+        if ledger.steps >= self._project_step:
+            self._project_now()
+
+    def beat(self, count: int = 1) -> None:
+        """An evaluation has made a batch, or several; with 0, something other than a step ends here."""
+        self._ledger.beat(count, self._clock.monotonic())
+
+    @_harmless
+    def plan(self, plan: Plan) -> None:
+        """What is to come, from the beginning of the run; it may be told again when more is known."""
+        after, total = self._settings.project_after, plan.total_steps()
+        with self._lock:
+            self._plan = plan
+            if self._projecting:
+                return
+            if isinstance(after, int):
+                self._project_step = after
+            elif after == "epoch" and plan.one_epoch and total:
+                self._project_step = first_part(total)
 
     @_harmless
     def end_epoch(self) -> Report:
@@ -143,8 +180,12 @@ class Session:
         with self._lock:
             epoch = self._ledger.end_epoch(time_s)
             self._epochs += 1
+            self._projecting |= self._settings.project_after == "epoch"
+            self._closed.append(epoch)
+            report = self._report(time_s, epoch)
+            self._closed_steps = report.phases["train"].steps if "train" in report.phases else 0
         self._lease.wake()
-        return self._report(time_s, epoch)
+        return self._projected(report, time_s, tell=True)
 
     @_harmless
     def settle(self) -> None:
@@ -164,7 +205,7 @@ class Session:
             report = self._report(self._clock.monotonic())
         train = report.phases.get("train", Span())
         recent, self._last_train = train.since(self._last_train), train
-        return replace(report, recent=recent)
+        return self._projected(replace(report, recent=recent), self._clock.monotonic())
 
     def finish(self, status: Status = "finished") -> Report | None:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
@@ -233,7 +274,52 @@ class Session:
                 gaps_s=self._lease.gaps_s,
                 notes=self._lease.notes,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
+                projection=self._projection,
             )
+
+    @_harmless
+    def _project_now(self) -> None:
+        """The steps after which to project have been made."""
+        self._project_step, self._projecting = math.inf, True
+        time_s = self._clock.monotonic()
+        self._projected(self._report(time_s), time_s, tell=True)
+
+    def _projected(self, report: Report, now_s: float, *, tell: bool = False) -> Report:
+        """A report with what the whole run will take; where that is to be told, it is written and perhaps said."""
+        if self._plan is None or not self._projecting:
+            return report
+        with self._lock:
+            projection = project(self._past(report, now_s), self._plan)
+            self._projection = projection or self._projection
+        report = replace(report, projection=self._projection)
+        if projection is not None and tell:
+            self._tell(report, projection)
+        return report
+
+    def _past(self, report: Report, now_s: float) -> Past:
+        spans: dict[int, list[tuple[SpanKey, Span]]] = {
+            epoch: list(self._ledger.timeline.epoch(epoch)) for epoch in self._closed
+        }
+        for key, span in self._ledger.unbooked(now_s):
+            if key.epoch in spans:
+                spans[key.epoch].append((key, span))
+        return Past(
+            phases=report.phases,
+            epochs=[merged(spans[epoch]) for epoch in self._closed],
+            closed=self._epochs,
+            closed_steps=self._closed_steps,
+            blocks=self._ledger.blocks(now_s),
+        )
+
+    def _tell(self, report: Report, projection: Projection) -> None:
+        """Write a projection; say the first one, and any that has left the interval that was said before."""
+        if self._folder:
+            self._folder.event({"event": "projection", **projection.to_dict()})
+        before, kwh = self._announced, projection.energy_kwh
+        if before is None or not before.energy_kwh.low <= kwh.central <= before.energy_kwh.high:
+            self._announced = projection
+            if self._settings.verbose and projection.remaining_s > 0:
+                self._say(projection_text(report, again=before is not None))
 
     def _record_epochs(self, before: int) -> None:
         """Write the spans of all epochs before one that is still open."""
@@ -244,6 +330,11 @@ class Session:
             self._folder.event(
                 *({"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()} for key, span in spans)
             )
+
+
+def first_part(total_steps: int) -> int:
+    """After how many steps a run of one epoch is projected: 50 or 1 %, whichever is more."""
+    return max(50, math.ceil(total_steps / 100))
 
 
 def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainwatt.footprint import Quantity
 from trainwatt.power.device import Device
+from trainwatt.projection import Projection
 from trainwatt.report import Report
 from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
 
@@ -42,6 +43,11 @@ def mass_range_text(kg: Quantity) -> str:
     )
 
 
+def mass_text(kg: float) -> str:
+    """A mass with two significant figures."""
+    return f"{_figures(kg * G_PER_KG, 2)} g" if kg < 1 else f"{_figures(kg, 2)} kg"
+
+
 def duration_text(seconds: float) -> str:
     """A duration in its two largest units."""
     if seconds < 60:
@@ -49,6 +55,34 @@ def duration_text(seconds: float) -> str:
     if seconds < S_PER_H:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds // S_PER_H:.0f} h {seconds % S_PER_H // 60:.0f} min"
+
+
+def projection_text(report: Report, *, again: bool = False) -> str:
+    """What the whole run will take, in a line; empty where that is not known.
+
+    Args:
+        report: with a projection.
+        again: it was said before, and has changed.
+    """
+    projection, footprint = report.projection, report.projected_footprint
+    if projection is None or footprint is None:
+        return ""
+    parts = [
+        f"whole run {'now ' if again else ''}about {energy_range_text(projection.energy_kwh)}",
+        f"{mass_text(footprint.co2e_kg.central)} CO2e",
+        f"{duration_text(projection.remaining_s)} left",
+    ]
+    end = "; if it runs to the end" if projection.plan.may_stop else ""
+    return f"trainwatt: {_progress_text(projection)}; {', '.join(parts)}{end}"
+
+
+def _progress_text(projection: Projection) -> str:
+    plan = projection.plan
+    if projection.epochs:
+        of = f" of {plan.epochs + plan.first_epoch}" if plan.epochs else ""
+        return f"epoch {projection.epochs + plan.first_epoch}{of}"
+    total = plan.total_steps()
+    return f"step {projection.steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")
 
 
 def summary_text(report: Report, folder: Path | None = None) -> str:

@@ -1,0 +1,105 @@
+"""Where the warm-up of a phase ends, and what it took over the same steps later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainwatt.profile import Block
+
+Cost = npt.NDArray[np.float64]  # seconds, joules
+_Steps = npt.NDArray[np.float64]
+
+_LEAST_BLOCKS = 4  # fewer tell nothing
+_SURE = 3.0  # standard errors of the sum from which on an excess is a warm-up
+_LONE = 8.0  # times a usual step, from which on a lone one happens once only
+_LONE_SHARE = 0.02  # of the seconds of all steps, which it must take at least
+_BATCHES = 8  # parts into which the steady blocks are put together to see how much they differ
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first epoch of a phase, or the part of it that has been.
+
+    Attributes:
+        excess: seconds and joules that will not come again.
+        steps: made so far.
+        error: relative standard error of the later rate.
+    """
+
+    excess: Cost
+    steps: int
+    error: float
+
+
+def beginning(blocks: Sequence[Block]) -> Beginning:
+    """Tell the warm-up of a phase from what goes on.
+
+    The warm-up ends where the cumulative sum of the blocks' excess over the rate of the later half is highest (Page,
+    "Continuous inspection schemes", Biometrika 41, 1954); it is one only if the sum exceeds what noise would make it.
+    Of the rest a lone block with a step that is far dearer than all others, as one of another shape that is compiled
+    anew, is taken to happen only once, too.
+
+    Args:
+        blocks: of one phase, in the order of time.
+    """
+    steps = np.array([block.steps for block in blocks], dtype=float)
+    costs = np.array([(block.seconds, block.joules) for block in blocks]).reshape(-1, 2)
+    total = int(steps.sum())
+    made = steps > 0
+    if made.sum() < _LEAST_BLOCKS:
+        return Beginning(np.zeros(2), total, 0.0)
+    steps, costs = steps[made], costs[made]
+    end = _end(steps, costs[:, 0])
+    lone = _lone(steps[end:], costs[end:, 0])
+    keep = np.ones(len(steps) - end, dtype=bool)
+    if lone is not None:
+        keep[lone] = False
+    rate = costs[end:][keep].sum(0) / steps[end:][keep].sum()
+    once = np.concatenate([np.ones(end, dtype=bool), ~keep])
+    excess = costs[once].sum(0) - rate * steps[once].sum()
+    return Beginning(excess, total, _error(steps[end:][keep], costs[end:, 0][keep]))
+
+
+def _end(steps: _Steps, seconds: _Steps) -> int:
+    """How many blocks belong to the warm-up."""
+    later = int(np.searchsorted(np.cumsum(steps), steps.sum() / 2))
+    later = min(later, len(steps) - 2)
+    if later < 1:
+        return 0
+    rate = _typical(steps[later:], seconds[later:])
+    excess = np.cumsum(seconds[: later + 1] - rate * steps[: later + 1])
+    end = int(np.argmax(excess)) + 1
+    noise = 1.4826 * np.median(np.abs(seconds[later:] - rate * steps[later:]) / np.sqrt(steps[later:]))
+    return end if excess[end - 1] > _SURE * noise * np.sqrt(steps[:end].sum()) else 0
+
+
+def _typical(steps: _Steps, seconds: _Steps) -> float:
+    """Seconds of a step, a lone dear one left out."""
+    lone = _lone(steps, seconds)
+    keep = np.arange(len(steps)) != (-1 if lone is None else lone)
+    return float(seconds[keep].sum() / steps[keep].sum())
+
+
+def _lone(steps: _Steps, seconds: _Steps) -> int | None:
+    """The one block that holds a step far dearer than all others, if there is exactly one."""
+    if len(steps) < _LEAST_BLOCKS:
+        return None
+    usual = float(np.median(seconds / steps))
+    excess = seconds - usual * steps
+    dear = np.flatnonzero(excess > np.maximum(_LONE * usual, _LONE_SHARE * seconds.sum()))
+    return int(dear[0]) if len(dear) == 1 else None
+
+
+def _error(steps: _Steps, seconds: _Steps) -> float:
+    """Relative standard error of the rate, by batch means: neighbouring blocks are alike."""
+    if len(steps) < _LEAST_BLOCKS:
+        return 0.0
+    parts = min(_BATCHES, len(steps) // 2)
+    cuts = np.searchsorted(np.cumsum(steps), np.linspace(0, steps.sum(), parts + 1)[1:-1])
+    sums = np.add.reduceat(np.stack([steps, seconds], 1), np.unique([0, *cuts]), axis=0)
+    rates = sums[:, 1] / sums[:, 0]
+    return float(rates.std(ddof=1) / rates.mean() / np.sqrt(len(rates))) if len(rates) > 1 else 0.0
