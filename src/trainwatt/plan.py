@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -24,8 +25,10 @@ class Plan:
         validate_at: it validates after the epochs of these numbers, counted from 1.
         validate_times: how often it validates in such an epoch.
         validate_steps: it validates after every so many steps of the whole training.
+        validates_last: it validates after its last step, too.
         validation_batches: in one evaluation.
-        validation_share: cost of an evaluation batch, in those of a training step, before one was seen.
+        validation_share: cost of an evaluation batch, in those of a training step, before one was seen: by default that
+            of a forward pass, of which a step takes three (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
         may_stop: something may end the run before its time.
     """
 
@@ -39,6 +42,7 @@ class Plan:
     validate_at: tuple[int, ...] = ()
     validate_times: int = 1
     validate_steps: int | None = None
+    validates_last: bool = False
     validation_batches: int | None = None
     validation_share: float = 1 / 3
     may_stop: bool = False
@@ -80,3 +84,8 @@ class Plan:
             rounds = last // self.validate_epochs - self.first_epoch // self.validate_epochs
             return self.validate_times * rounds
         return 0
+
+
+def stops_early(callbacks: Iterable[object]) -> bool:
+    """Whether one of a training's callbacks may end it before its time: every framework's own is named like that."""
+    return any("EarlyStopping" in cls.__name__ for callback in callbacks for cls in type(callback).__mro__)
