@@ -40,7 +40,7 @@ def plan_of(
         validate_steps=state.eval_steps or None if evaluates == "steps" and not delayed else None,
         validation_batches=math.ceil(evaluation / args.eval_batch_size) if evaluation else None,
         validation_share=args.eval_batch_size / in_steps / 3,
-        validates_last=evaluates == "steps",
+        validates_last=True,
         may_stop=stops_early(callbacks),
     )
 

@@ -25,7 +25,7 @@ class Plan:
         validate_at: it validates after the epochs of these numbers, counted from 1.
         validate_times: how often it validates in such an epoch.
         validate_steps: it validates after every so many steps of the whole training.
-        validates_last: it validates after its last step, too.
+        validates_last: it validates at its end, too, where no evaluation is due.
         validation_batches: in one evaluation.
         validation_share: cost of an evaluation batch, in those of a training step, before one was seen: by default that
             of a forward pass, of which a step takes three (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
@@ -71,6 +71,12 @@ class Plan:
     def validates(self) -> bool:
         """Whether it is said when evaluations come."""
         return bool(self.validate_epochs or self.validate_at or self.validate_steps)
+
+    def ends_between(self, epochs: float, steps: int) -> bool:
+        """Whether a run of so many epochs and steps ends where no evaluation is due."""
+        if self.validate_steps:
+            return (self.first_step + steps) % self.validate_steps > 0
+        return self.validate_epochs is not None and epochs % 1 > 1e-9
 
     def evaluations(self, epochs: float, steps: float) -> int:
         """How many evaluations there have been when this run has made so many epochs or steps."""

@@ -185,8 +185,8 @@ def _rest(past: Past, plan: Plan) -> _Rest | None:
     left = max(0, min(limits))
     epochs = past.closed + ((open_steps + left) / per_epoch if per_epoch else 0.0)
     evaluations = plan.evaluations(epochs, past.steps + left) - plan.evaluations(past.closed, past.steps)
-    if left and plan.validates_last and plan.validate_steps:
-        evaluations += bool((plan.first_step + past.steps + left) % plan.validate_steps)
+    if left and plan.validates_last:
+        evaluations += plan.ends_between(epochs, past.steps + left)
     within = min(left, per_epoch - open_steps) if per_epoch and (open_steps or not past.closed) else 0
     return _Rest(left, left if per_epoch is None else max(0, within), epochs - past.closed, evaluations, by_steps=True)
 

@@ -27,7 +27,7 @@ class Beginning:
     Attributes:
         excess: seconds and joules that will not come again.
         steps: made so far.
-        error: relative standard error of the later rate.
+        error: relative standard error of the later rate, in joules.
     """
 
     excess: Cost
@@ -61,7 +61,7 @@ def beginning(blocks: Sequence[Block]) -> Beginning:
     rate = costs[end:][keep].sum(0) / steps[end:][keep].sum()
     once = np.concatenate([np.ones(end, dtype=bool), ~keep])
     excess = costs[once].sum(0) - rate * steps[once].sum()
-    return Beginning(excess, total, _error(steps[end:][keep], costs[end:, 0][keep]))
+    return Beginning(excess, total, _error(steps[end:][keep], costs[end:, 1][keep]))
 
 
 def _end(steps: _Steps, seconds: _Steps) -> int:
@@ -94,12 +94,12 @@ def _lone(steps: _Steps, seconds: _Steps) -> int | None:
     return int(dear[0]) if len(dear) == 1 else None
 
 
-def _error(steps: _Steps, seconds: _Steps) -> float:
+def _error(steps: _Steps, joules: _Steps) -> float:
     """Relative standard error of the rate, by batch means: neighbouring blocks are alike."""
-    if len(steps) < _LEAST_BLOCKS:
+    if len(steps) < _LEAST_BLOCKS or not joules.sum() > 0:
         return 0.0
     parts = min(_BATCHES, len(steps) // 2)
     cuts = np.searchsorted(np.cumsum(steps), np.linspace(0, steps.sum(), parts + 1)[1:-1])
-    sums = np.add.reduceat(np.stack([steps, seconds], 1), np.unique([0, *cuts]), axis=0)
+    sums = np.add.reduceat(np.stack([steps, joules], 1), np.unique([0, *cuts]), axis=0)
     rates = sums[:, 1] / sums[:, 0]
     return float(rates.std(ddof=1) / rates.mean() / np.sqrt(len(rates))) if len(rates) > 1 else 0.0
