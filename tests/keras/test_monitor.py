@@ -312,9 +312,9 @@ def test_keras_methods_are_wrapped_once_and_look_as_they_did(results: Results) -
     assert outcome == {"signature": True, "wraps": 1, "wrong call": "TypeError"}
 
 
-def test_one_summary_is_printed_and_a_quiet_monitor_prints_nothing(results: Results) -> None:
+def test_a_projection_and_a_summary_are_printed_and_a_quiet_monitor_prints_nothing(results: Results) -> None:
     outcome = results("one_summary")
-    assert outcome["printed"].count("trainwatt:") == 1
+    assert outcome["printed"].count("trainwatt:") == 2
     assert "France" in outcome["printed"]
     assert outcome["quiet"] == ""
 
