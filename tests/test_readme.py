@@ -25,8 +25,8 @@ def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_every_metric_is_in_the_table() -> None:
     source = Path(sys.modules[Report.__module__].__file__ or "").read_text(encoding="utf-8")
-    named = set(re.findall(r'"((?:energy|footprint)/\w+)"', source))
-    assert named == set(re.findall(r"`((?:energy|footprint)/\w+)`", README))
+    named = set(re.findall(r'"((?:energy|footprint|projection)/\w+)"', source))
+    assert named == set(re.findall(r"`((?:energy|footprint|projection)/\w+)`", README))
 
 
 def test_the_doctor_is_a_command() -> None:

@@ -33,6 +33,8 @@ _log = logging.getLogger("trainwatt")
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
 _RECENT_EPOCHS = 32  # that a projection looks at
+_SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
+_REFRESH_S = 0.2  # how long the first projection waits for it, once
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 P = ParamSpec("P")
@@ -177,6 +179,7 @@ class Session:
     def end_epoch(self) -> Report:
         """An epoch ends, all that follows belongs to the next: the report of the run so far and of this epoch."""
         time_s = self._clock.monotonic()
+        self._wait_for_figures(time_s)
         with self._lock:
             epoch = self._ledger.end_epoch(time_s)
             self._epochs += 1
@@ -282,7 +285,14 @@ class Session:
         """The steps after which to project have been made."""
         self._project_step, self._projecting = math.inf, True
         time_s = self._clock.monotonic()
+        self._wait_for_figures(time_s)
         self._projected(self._report(time_s), time_s, tell=True)
+
+    def _wait_for_figures(self, time_s: float) -> None:
+        """What a short beginning drew is known only when the counters were renewed."""
+        first = self._plan is not None and self._projection is None and self._settings.project_after is not None
+        if first and time_s - self._ledger.begin_s < _SHORT_S:
+            self._lease.settle(time_s, _REFRESH_S)
 
     def _projected(self, report: Report, now_s: float, *, tell: bool = False) -> Report:
         """A report with what the whole run will take; where that is to be told, it is written and perhaps said."""

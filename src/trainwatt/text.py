@@ -77,11 +77,9 @@ def projection_text(report: Report, *, again: bool = False) -> str:
 
 
 def _progress_text(projection: Projection) -> str:
-    plan = projection.plan
-    if projection.epochs:
-        of = f" of {plan.epochs + plan.first_epoch}" if plan.epochs else ""
-        return f"epoch {projection.epochs + plan.first_epoch}{of}"
-    total = plan.total_steps()
+    plan, total = projection.plan, projection.plan.total_steps()
+    if projection.epochs and plan.epochs:
+        return f"epoch {projection.epochs + plan.first_epoch} of {plan.epochs + plan.first_epoch}"
     return f"step {projection.steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")
 
 
