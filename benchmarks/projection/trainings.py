@@ -1,5 +1,8 @@
 """One real training in this process, small enough for a benchmark; what it took is left in its run folder.
 
+With power from a stand-in GPU the process waits in each step for as long as that would work, as it does for a real one;
+without, it computes on the processor alone.
+
 usage: trainings.py KIND SEED FOLDER [--power wave|cpu] [--epochs N] [--size X]
 """
 
@@ -16,6 +19,7 @@ from typing import Any
 warnings.simplefilter("ignore")
 
 Options = argparse.Namespace
+_STEP_S = 0.007  # of the stand-in GPU
 _KINDS: dict[str, Callable[[Options], None]] = {}
 
 
@@ -29,6 +33,17 @@ def settings(options: Options) -> dict[str, Any]:
     """The monitor's arguments."""
     power: dict[str, Any] = {"devices": "gpu"} if options.power == "wave" else {"scope": "process"}
     return {"output_dir": options.folder, "run_name": "run", "zone": "FR", **power}
+
+
+def wait(options: Options, share: float = 1.0) -> None:
+    """For the GPU, where there is one."""
+    if options.power == "wave":
+        time.sleep(share * _STEP_S)
+
+
+def samples(options: Options) -> int:
+    """How many: epochs of the two kinds of run last about as long."""
+    return 8_000 if options.power == "wave" else 25_000
 
 
 def points(count: int, features: int, seed: int) -> tuple[Any, Any]:
@@ -89,9 +104,11 @@ def lightning_fit(options: Options, *, compiled: bool = False, work: int = 0, **
             self.net = dense
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
+            wait(options)
             return torch.nn.functional.cross_entropy(net(batch[0]), batch[1])
 
         def validation_step(self, batch: Any, batch_idx: int) -> None:
+            wait(options, 1 / 3)
             self.log("val_loss", torch.nn.functional.cross_entropy(net(batch[0]), batch[1]))
 
         def configure_optimizers(self) -> Any:
@@ -105,7 +122,11 @@ def lightning_fit(options: Options, *, compiled: bool = False, work: int = 0, **
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
     defaults = {"max_epochs": options.epochs, "enable_checkpointing": False, "default_root_dir": options.folder}
     fit = Trainer(callbacks=[FootprintMonitor(**settings(options))], **(quiet | defaults | trainer))
-    fit.fit(Model(), loader(20_000, options.seed, shuffle=True), loader(4_000, options.seed + 1, shuffle=False))
+    fit.fit(
+        Model(),
+        loader(samples(options), options.seed, shuffle=True),
+        loader(samples(options) // 5, options.seed + 1, shuffle=False),
+    )
 
 
 @kind
@@ -129,13 +150,13 @@ def lightning_compile(options: Options) -> None:
 @kind
 def lightning_cached(options: Options) -> None:
     """Samples are decoded in the first epoch and kept."""
-    lightning_fit(options, work=3)
+    lightning_fit(options, work=1)
 
 
 @kind
 def lightning_steps(options: Options) -> None:
     """As many steps, of two batches each, with evaluations within the epochs."""
-    steps = int(157 * (options.epochs - 0.5))
+    steps = int(samples(options) / 64 / 2 * (options.epochs - 0.5))
     lightning_fit(options, max_epochs=-1, max_steps=steps, accumulate_grad_batches=2, val_check_interval=0.5)
 
 
@@ -167,8 +188,8 @@ def keras_fit(options: Options, *, cached: bool = False, conv: bool = False, **f
         hidden += [layers.Conv2D(width, 3, activation="relu"), layers.Flatten(), layers.Dropout(0.2)]
     model = keras.Sequential([keras.Input((128,)), *hidden, layers.Dense(10)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    x, y = points(20_000, 128, options.seed)
-    validation = points(4_000, 128, options.seed + 1)
+    x, y = points(samples(options), 128, options.seed)
+    validation = points(samples(options) // 5, 128, options.seed + 1)
     data: dict[str, Any] = {"x": x, "y": y, "batch_size": 64, "validation_data": validation}
     if cached:
         import tensorflow as tf
@@ -181,7 +202,15 @@ def keras_fit(options: Options, *, cached: bool = False, conv: bool = False, **f
 
         training = tf.data.Dataset.from_tensor_slices((x, y)).map(decode).cache().shuffle(2000).batch(64).prefetch(1)
         data = {"x": training, "validation_data": tf.data.Dataset.from_tensor_slices(validation).batch(64)}
-    callbacks = [FootprintMonitor(**settings(options))]
+
+    class Device(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            wait(options)
+
+        def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+            wait(options, 1 / 3)
+
+    callbacks = [Device(), FootprintMonitor(**settings(options))]
     model.fit(**data, epochs=options.epochs, verbose=0, callbacks=callbacks, **fit)
 
 
@@ -215,7 +244,7 @@ def keras_torch(options: Options) -> None:
 def hf_train(options: Options, **arguments: Any) -> None:
     """A small GPT-2 from scratch."""
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
     from trainwatt_transformers import FootprintCallback
 
@@ -229,6 +258,13 @@ def hf_train(options: Options, **arguments: Any) -> None:
         tokens = torch.randint(1, 256, (count, 64), generator=torch.Generator().manual_seed(seed))
         return [{"input_ids": each, "labels": each} for each in tokens]
 
+    class Device(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            wait(options)
+
+        def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            wait(options, 1 / 3)
+
     defaults: dict[str, Any] = {"num_train_epochs": options.epochs, "per_device_train_batch_size": 8}
     defaults |= {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "save_strategy": "no"}
     defaults |= {"dataloader_pin_memory": False, "logging_steps": 50, "per_device_eval_batch_size": 16}
@@ -237,7 +273,7 @@ def hf_train(options: Options, **arguments: Any) -> None:
         args=TrainingArguments(str(options.folder / "trainer"), **(defaults | arguments)),
         train_dataset=sentences(8 * (600 if options.epochs == 1 else 60), options.seed),
         eval_dataset=sentences(96, options.seed + 1),
-        callbacks=[FootprintCallback(**settings(options))],
+        callbacks=[Device(), FootprintCallback(**settings(options))],
     )
     trainer.train()
 

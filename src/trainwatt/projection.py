@@ -33,6 +33,9 @@ _EPOCHS = 0.03  # prior standard deviation of epochs
 _PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
 _ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
 _HALF_LIFE = 6.0  # epochs after which one weighs half
+_FIRST = 0.5  # what the first epoch without its warm-up weighs among the others, where it is like them
+_LIKE = 0.15  # relative distance from them up to which it is
+_FIRST_UNTIL = 8  # closed epochs up to which it is looked at
 _UNSEEN = 0.5  # relative standard deviation of an evaluation that was not seen yet
 
 
@@ -200,20 +203,28 @@ def _begun(past: Past, phase: Phase) -> Beginning:
 
 
 def _rate(past: Past, rest: _Rest) -> _Rate:
-    """Of the epochs after the first, or else of the first without its warm-up."""
+    """Of the epochs, the first without its warm-up, where it is like the others at all."""
     seen = [epoch["train"] for epoch in past.later if "train" in epoch]
     if rest.by_steps:
         seen = [span for span in seen if span.steps]
-    if seen:
-        costs = np.array([_cost(span) / (span.steps if rest.by_steps else 1) for span in seen])
+    costs = np.array([_cost(span) / (span.steps if rest.by_steps else 1) for span in seen])
+    if seen and past.closed > _FIRST_UNTIL:
         return _mean(costs)
-    begun, train = _begun(past, "train"), past.phases["train"]
-    return _Rate((_cost(train) - begun.excess) / (train.steps or past.closed), begun.error)
+    begun = _begun(past, "train")
+    train = past.epochs[0]["train"] if seen and "train" in past.epochs[0] else past.phases["train"]
+    first = (_cost(train) - begun.excess) / (train.steps or past.closed)
+    if not seen:
+        return _Rate(first, begun.error)
+    later = _mean(costs)
+    if np.abs(first / np.maximum(later.cost, 1e-12) - 1).max() > _LIKE:
+        return later
+    return _mean(np.vstack([first, costs]), first=_FIRST)
 
 
-def _mean(costs: Cost) -> _Rate:
-    """The mean of epochs, of which later ones weigh more; its error as if they were half as many again apart."""
+def _mean(costs: Cost, first: float = 1.0) -> _Rate:
+    """The mean of epochs, of which later ones weigh more, and what it tells of the mean of those to come."""
     weights = 0.5 ** (np.arange(len(costs))[::-1] / _HALF_LIFE)
+    weights[0] *= first
     mean = weights @ costs / weights.sum()
     spread = weights @ (costs[:, 1] / mean[1] - 1) ** 2 if mean[1] > 0 else 0.0
     count = weights.sum() ** 2 / (weights @ weights)
