@@ -37,7 +37,7 @@ SEED = 7_000  # other runs than those on which the constants were chosen
 WAVES: dict[str, Wave] = {
     "square 60/300 W, 0.2 s": Square(60.0, 300.0, 0.2, phase_s=0.013),
     "steps of 20 ms": training(60.0, 300.0, steps=20, step_s=0.02, pause_s=0.1),
-    "bursts of 50 ms": bursts(60.0, 300.0),
+    "bursts of 10 ms": bursts(150.0, 300.0, slot_s=0.01, share=0.5),
     "270 to 300 W in 30 s": Ramp(270.0, 300.0, 5.0, 30.0),
     "240/300 W, 0.5 s": Trace([(0.35, 300.0), (0.15, 240.0)]),
 }

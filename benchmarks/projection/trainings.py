@@ -19,7 +19,7 @@ from typing import Any
 warnings.simplefilter("ignore")
 
 Options = argparse.Namespace
-_STEP_S = 0.007  # of the stand-in GPU
+_STEP_S = 0.02  # of the stand-in GPU
 _KINDS: dict[str, Callable[[Options], None]] = {}
 
 
@@ -43,7 +43,7 @@ def wait(options: Options, share: float = 1.0) -> None:
 
 def samples(options: Options) -> int:
     """How many: epochs of the two kinds of run last about as long."""
-    return 8_000 if options.power == "wave" else 25_000
+    return 4_000 if options.power == "wave" else 25_000
 
 
 def points(count: int, features: int, seed: int) -> tuple[Any, Any]:

@@ -269,9 +269,13 @@ def _as_before(past: Past, rest: _Rest, phase: Phase) -> float:
 
 
 def _besides(past: Past) -> Cost:
-    """What an epoch takes outside of all phases; before the first step it happens once only."""
-    if past.later:
-        return _mean(np.array([_cost(epoch.get("other")) for epoch in past.later])).cost
+    """What an epoch takes outside of all phases; before the first step, or after the first epoch, it happens once only.
+
+    After the first epoch the first projection may have waited for the counters.
+    """
+    others = [epoch.get("other") for epoch in past.later]
+    if len(others) > 1:
+        return _mean(np.array([_cost(span) for span in others[1:]])).cost
     first = _cost(past.epochs[0].get("other")) if past.epochs else np.zeros(2)
     for block in past.blocks:
         if block.key.phase == "train":

@@ -16,6 +16,7 @@ _Steps = npt.NDArray[np.float64]
 _LEAST_BLOCKS = 4  # fewer tell nothing
 _SURE = 3.0  # standard errors of the sum from which on an excess is a warm-up
 _LONE = 8.0  # times a usual step, from which on a lone one happens once only
+_LONE_BLOCKS = 2  # that may follow each other, as where a step was counted late
 _LONE_SHARE = 0.02  # of the seconds of all steps, which it must take at least
 _BATCHES = 8  # parts into which the steady blocks are put together to see how much they differ
 
@@ -40,8 +41,8 @@ def beginning(blocks: Sequence[Block]) -> Beginning:
 
     The warm-up ends where the cumulative sum of the blocks' excess over the rate of the later half is highest (Page,
     "Continuous inspection schemes", Biometrika 41, 1954); it is one only if the sum exceeds what noise would make it.
-    Of the rest a lone block with a step that is far dearer than all others, as one of another shape that is compiled
-    anew, is taken to happen only once, too.
+    Of the rest a step that is far dearer than all others, as one of another shape that is compiled anew, is taken to
+    happen only once, too.
 
     Args:
         blocks: of one phase, in the order of time.
@@ -55,11 +56,9 @@ def beginning(blocks: Sequence[Block]) -> Beginning:
     steps, costs = steps[made], costs[made]
     end = _end(steps, costs[:, 0])
     lone = _lone(steps[end:], costs[end:, 0])
-    keep = np.ones(len(steps) - end, dtype=bool)
-    if lone is not None:
-        keep[lone] = False
+    keep = ~lone
     rate = costs[end:][keep].sum(0) / steps[end:][keep].sum()
-    once = np.concatenate([np.ones(end, dtype=bool), ~keep])
+    once = np.concatenate([np.ones(end, dtype=bool), lone])
     excess = costs[once].sum(0) - rate * steps[once].sum()
     return Beginning(excess, total, _error(steps[end:][keep], costs[end:, 1][keep]))
 
@@ -79,19 +78,21 @@ def _end(steps: _Steps, seconds: _Steps) -> int:
 
 def _typical(steps: _Steps, seconds: _Steps) -> float:
     """Seconds of a step, a lone dear one left out."""
-    lone = _lone(steps, seconds)
-    keep = np.arange(len(steps)) != (-1 if lone is None else lone)
+    keep = ~_lone(steps, seconds)
     return float(seconds[keep].sum() / steps[keep].sum())
 
 
-def _lone(steps: _Steps, seconds: _Steps) -> int | None:
-    """The one block that holds a step far dearer than all others, if there is exactly one."""
+def _lone(steps: _Steps, seconds: _Steps) -> npt.NDArray[np.bool_]:
+    """Which blocks hold steps far dearer than all others, if these follow each other; otherwise none."""
+    lone = np.zeros(len(steps), dtype=bool)
     if len(steps) < _LEAST_BLOCKS:
-        return None
+        return lone
     usual = float(np.median(seconds / steps))
     excess = seconds - usual * steps
     dear = np.flatnonzero(excess > np.maximum(_LONE * usual, _LONE_SHARE * seconds.sum()))
-    return int(dear[0]) if len(dear) == 1 else None
+    if 0 < len(dear) <= _LONE_BLOCKS and dear[-1] - dear[0] < len(dear):
+        lone[dear] = True
+    return lone
 
 
 def _error(steps: _Steps, joules: _Steps) -> float:
