@@ -9,12 +9,13 @@ what trainwatt projected after each epoch; from the same record of epochs follow
 * the linear mean: all energy so far, divided by the epochs so far, times their number;
 * STEP: waits for the fourth epoch, and has all epochs after it cost what that one did.
 
-usage: projection.py [--only KIND] [--keep FOLDER] [--nice N] [--cpu NUMBER]
+usage: projection.py [--only KIND] [--keep FOLDER] [--nice N] [--cpu NUMBER] [--fill NUMBER]
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import random
 import statistics
@@ -224,7 +225,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave the run folders here; those that are there are not made again")
     parser.add_argument("--nice", type=int, help="priority of the trainings, where the machine is shared")
     parser.add_argument("--cpu", type=int, help="the processor that they run on")
+    parser.add_argument("--fill", type=int, help="a processor to keep busy with what it has no better use for")
     options = parser.parse_args()
+    if options.fill is not None:  # how fast one thread of a core is depends on whether the other one works
+        filler = ["nice", "-n", "19", "taskset", "-c", str(options.fill), sys.executable, "-c", "while True: pass"]
+        atexit.register(subprocess.Popen(filler).kill)
     prefix = ["nice", "-n", str(options.nice)] if options.nice is not None else []
     prefix += ["taskset", "-c", str(options.cpu)] if options.cpu is not None else []
     outcomes = []

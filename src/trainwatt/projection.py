@@ -28,8 +28,8 @@ from trainwatt.warmup import Beginning, Cost, beginning
 
 _Z = 1.645  # standard errors to either side: a two-sided 90 % interval
 _WITHIN = 0.04  # prior standard deviation of the rate of the rest of an epoch
-_NEXT_LOW, _NEXT_HIGH = 0.10, 0.06  # of later epochs, when one was seen: a cache filled in the first makes them cheaper
-_EPOCHS = 0.03  # prior standard deviation of epochs
+_NEXT_LOW, _NEXT_HIGH = 0.10, 0.08  # of later epochs, when one was seen: a cache filled in the first makes them cheaper
+_EPOCHS = 0.04  # prior standard deviation of epochs
 _PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
 _ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
 _HALF_LIFE = 6.0  # epochs after which one weighs half

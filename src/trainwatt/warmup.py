@@ -15,8 +15,8 @@ _Steps = npt.NDArray[np.float64]
 
 _LEAST_BLOCKS = 4  # fewer tell nothing
 _SURE = 3.0  # standard errors of the sum from which on an excess is a warm-up
-_LONE = 8.0  # times a usual step, from which on a lone one happens once only
-_LONE_BLOCKS = 2  # that may follow each other, as where a step was counted late
+_LONE = 8.0  # times a usual step, from which on one or two happen once only
+_LONE_BLOCKS = 2  # at most: more of them come again and again
 _LONE_SHARE = 0.02  # of the seconds of all steps, which it must take at least
 _BATCHES = 8  # parts into which the steady blocks are put together to see how much they differ
 
@@ -41,8 +41,8 @@ def beginning(blocks: Sequence[Block]) -> Beginning:
 
     The warm-up ends where the cumulative sum of the blocks' excess over the rate of the later half is highest (Page,
     "Continuous inspection schemes", Biometrika 41, 1954); it is one only if the sum exceeds what noise would make it.
-    Of the rest a step that is far dearer than all others, as one of another shape that is compiled anew, is taken to
-    happen only once, too.
+    Of the rest one or two steps that are far dearer than all others, as those of another shape that is compiled anew,
+    are taken to happen only once, too.
 
     Args:
         blocks: of one phase, in the order of time.
@@ -77,20 +77,20 @@ def _end(steps: _Steps, seconds: _Steps) -> int:
 
 
 def _typical(steps: _Steps, seconds: _Steps) -> float:
-    """Seconds of a step, a lone dear one left out."""
+    """Seconds of a step, lone dear ones left out."""
     keep = ~_lone(steps, seconds)
     return float(seconds[keep].sum() / steps[keep].sum())
 
 
 def _lone(steps: _Steps, seconds: _Steps) -> npt.NDArray[np.bool_]:
-    """Which blocks hold steps far dearer than all others, if these follow each other; otherwise none."""
+    """Which blocks hold steps far dearer than all others, if there are one or two; otherwise none."""
     lone = np.zeros(len(steps), dtype=bool)
     if len(steps) < _LEAST_BLOCKS:
         return lone
     usual = float(np.median(seconds / steps))
     excess = seconds - usual * steps
     dear = np.flatnonzero(excess > np.maximum(_LONE * usual, _LONE_SHARE * seconds.sum()))
-    if 0 < len(dear) <= _LONE_BLOCKS and dear[-1] - dear[0] < len(dear):
+    if len(dear) <= _LONE_BLOCKS:
         lone[dear] = True
     return lone
 
