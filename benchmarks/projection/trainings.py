@@ -250,7 +250,7 @@ def hf_train(options: Options, **arguments: Any) -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
-    sizes = {"n_layer": 2, "n_embd": int(64 * options.size), "n_head": 2, "vocab_size": 256, "n_positions": 64}
+    sizes = {"n_layer": 2, "n_embd": 2 * int(32 * options.size), "n_head": 2, "vocab_size": 256, "n_positions": 64}
     config = GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)
     config.loss_type = "ForCausalLM"
 

@@ -67,6 +67,12 @@ class Past:
         """Closed epochs after the run's first."""
         return self.epochs[1:] if self.closed == len(self.epochs) else self.epochs
 
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether the beginning of the run still tells something."""
+        evaluations = sum("validate" in epoch for epoch in self.epochs)
+        return self.closed <= _FIRST_UNTIL or (evaluations == 1 and "validate" in self.epochs[-1])
+
     def first_blocks(self, phase: Phase) -> list[Block]:
         """The blocks of a phase in the first epoch that has any."""
         blocks = [block for block in self.blocks if block.key.phase == phase]

@@ -32,7 +32,7 @@ _log = logging.getLogger("trainwatt")
 
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
-_RECENT_EPOCHS = 32  # that a projection looks at
+_RECENT_EPOCHS = 24  # that a projection looks at
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
 
@@ -109,6 +109,8 @@ class Session:
         self._announced: Projection | None = None
         self._closed: deque[int] = deque(maxlen=_RECENT_EPOCHS)
         self._closed_steps = 0
+        self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
+        self._settled_epochs: dict[int, dict[Phase, Span]] = {}
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -259,7 +261,7 @@ class Session:
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
-            rest = list(self._ledger.unbooked(now_s))
+            rest = self._unbooked = list(self._ledger.unbooked(now_s))
             timeline = self._ledger.timeline
             return Report(
                 run=self._run,
@@ -307,19 +309,19 @@ class Session:
         return report
 
     def _past(self, report: Report, now_s: float) -> Past:
-        spans: dict[int, list[tuple[SpanKey, Span]]] = {
-            epoch: list(self._ledger.timeline.epoch(epoch)) for epoch in self._closed
-        }
-        for key, span in self._ledger.unbooked(now_s):
-            if key.epoch in spans:
-                spans[key.epoch].append((key, span))
-        return Past(
-            phases=report.phases,
-            epochs=[merged(spans[epoch]) for epoch in self._closed],
-            closed=self._epochs,
-            closed_steps=self._closed_steps,
-            blocks=self._ledger.blocks(now_s),
-        )
+        ledger, settled, rest = self._ledger, self._settled_epochs, self._unbooked
+        epochs = []
+        for epoch in self._closed:
+            phases = settled.get(epoch)
+            if phases is None:
+                phases = merged([*ledger.timeline.epoch(epoch), *(each for each in rest if each[0].epoch == epoch)])
+                if epoch < ledger.settled_epoch:
+                    settled[epoch] = phases
+            epochs.append(phases)
+        if len(settled) > _RECENT_EPOCHS:
+            del settled[min(settled)]
+        past = Past(report.phases, epochs, self._epochs, self._closed_steps)
+        return replace(past, blocks=ledger.blocks(now_s)) if past.needs_blocks else past
 
     def _tell(self, report: Report, projection: Projection) -> None:
         """Write a projection; say the first one, and any that has left the interval that was said before."""
