@@ -28,8 +28,8 @@ from trainwatt.warmup import Beginning, Cost, beginning
 
 _Z = 1.645  # standard errors to either side: a two-sided 90 % interval
 _WITHIN = 0.04  # prior standard deviation of the rate of the rest of an epoch
-_NEXT_LOW, _NEXT_HIGH = 0.10, 0.08  # of later epochs, when one was seen: a cache filled in the first makes them cheaper
-_EPOCHS = 0.04  # prior standard deviation of epochs
+_NEXT = 0.10  # of later epochs, when one was seen: a cache filled in the first makes them cheaper, heat dearer
+_EPOCHS = 0.055  # prior standard deviation of epochs
 _PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
 _ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
 _HALF_LIFE = 6.0  # epochs after which one weighs half
@@ -137,12 +137,12 @@ def project(past: Past, plan: Plan) -> Projection | None:
     }
     rest_s, rest_j = np.maximum(sum(to_come.values(), np.zeros(2)), 0.0)
     unseen = doubt * to_come["validate"][1] / rest_j if rest_j > 0 else 0.0
-    low, high = (math.exp(_Z * math.hypot(error, unseen)) for error in _errors(past, rest, rate))
+    spread = math.exp(_Z * math.hypot(_error(past, rest, rate), unseen))
     past_s = sum(span.seconds for span in past.phases.values())
     past_j = sum(span.total_j for span in past.phases.values())
     phases = [phase for phase in [*past.phases, *to_come] if phase in past.phases or to_come[phase][1] > 0]
     return Projection(
-        energy_kwh=Quantity(*((past_j + each) / J_PER_KWH for each in (rest_j / low, rest_j, rest_j * high))),
+        energy_kwh=Quantity(*((past_j + each) / J_PER_KWH for each in (rest_j / spread, rest_j, rest_j * spread))),
         seconds=past_s + rest_s,
         remaining_s=rest_s,
         phases_j={
@@ -238,16 +238,15 @@ def _mean(costs: Cost, first: float = 1.0) -> _Rate:
     return _Rate(mean, math.sqrt(variance * _ALIKE / count))
 
 
-def _errors(past: Past, rest: _Rest, rate: _Rate) -> tuple[float, float]:
-    """Relative standard deviation of the rest, downwards and upwards."""
+def _error(past: Past, rest: _Rest, rate: _Rate) -> float:
+    """Relative standard deviation of the rest."""
     if not rest.units:
-        return rate.error, rate.error
+        return rate.error
     if past.later:
         to_come = _EPOCHS * math.sqrt(_ALIKE / max(1.0, rest.epochs))
-        return (math.hypot(rate.error, to_come),) * 2
+        return math.hypot(rate.error, to_come)
     within = rest.within / rest.units
-    low, high = (within * _WITHIN + (1 - within) * prior for prior in (_NEXT_LOW, _NEXT_HIGH))
-    return math.hypot(rate.error, low), math.hypot(rate.error, high)
+    return math.hypot(rate.error, within * _WITHIN + (1 - within) * _NEXT)
 
 
 def _evaluation(past: Past, plan: Plan, rate: _Rate) -> tuple[Cost, float]:
@@ -275,17 +274,6 @@ def _as_before(past: Past, rest: _Rest, phase: Phase) -> float:
 
 
 def _besides(past: Past) -> Cost:
-    """What an epoch takes outside of all phases; before the first step, or after the first epoch, it happens once only.
-
-    After the first epoch the first projection may have waited for the counters.
-    """
-    others = [epoch.get("other") for epoch in past.later]
-    if len(others) > 1:
-        return _mean(np.array([_cost(span) for span in others[1:]])).cost
-    first = _cost(past.epochs[0].get("other")) if past.epochs else np.zeros(2)
-    for block in past.blocks:
-        if block.key.phase == "train":
-            break
-        if block.key.phase == "other":
-            first = first - (block.seconds, block.joules)
-    return np.maximum(first, 0.0)
+    """What an epoch takes outside of all phases; what the first does is begin the run and wait for its figures."""
+    others = [_cost(epoch.get("other")) for epoch in past.later]
+    return _mean(np.array(others)).cost if others else np.zeros(2)

@@ -180,8 +180,8 @@ class Session:
     @_harmless
     def end_epoch(self) -> Report:
         """An epoch ends, all that follows belongs to the next: the report of the run so far and of this epoch."""
+        self._wait_for_figures()
         time_s = self._clock.monotonic()
-        self._wait_for_figures(time_s)
         with self._lock:
             epoch = self._ledger.end_epoch(time_s)
             self._epochs += 1
@@ -286,12 +286,15 @@ class Session:
     def _project_now(self) -> None:
         """The steps after which to project have been made."""
         self._project_step, self._projecting = math.inf, True
+        self.begin("other")
+        self._wait_for_figures()
+        self.end("other")
         time_s = self._clock.monotonic()
-        self._wait_for_figures(time_s)
         self._projected(self._report(time_s), time_s, tell=True)
 
-    def _wait_for_figures(self, time_s: float) -> None:
+    def _wait_for_figures(self) -> None:
         """What a short beginning drew is known only when the counters were renewed."""
+        time_s = self._clock.monotonic()
         first = self._plan is not None and self._projection is None and self._settings.project_after is not None
         if first and time_s - self._ledger.begin_s < _SHORT_S:
             self._lease.settle(time_s, _REFRESH_S)
