@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainwatt.plan import Plan, stops_early
 from trainwatt.profile import Block
-from trainwatt.projection import Past, Projection, project
+from trainwatt.projection import Past, Projection, project, project_course
 from trainwatt.timeline import Phase, Span, SpanKey, merged
 from trainwatt.units import J_PER_KWH
 
@@ -282,17 +281,30 @@ def test_unlike_epochs_widen_the_interval() -> None:
     assert widths[1] > 2 * widths[0]
 
 
-def test_a_projection_costs_less_than_a_millisecond() -> None:
-    training = epochs(32, 60)
-    past = training.past
-    least_s = min(_seconds_to_project(past) for _ in range(20))
-    assert least_s < 1e-3
+def course(energies_kwh: Sequence[float], of: int) -> list[tuple[float, float]]:
+    return [((number + 1) / of, sum(energies_kwh[: number + 1])) for number in range(len(energies_kwh))]
 
 
-def _seconds_to_project(past: Past) -> float:
-    began_s = time.perf_counter()
-    project(past, Plan(epochs=100, validate_epochs=1))
-    return time.perf_counter() - began_s
+def test_of_a_course_nothing_is_known_before_something_is_done() -> None:
+    assert project_course([]) is None
+    assert project_course([(0.0, 1.0)]) is None
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=40), st.integers(0, 40))
+def test_a_course_never_comes_to_less_than_was_spent_and_ends_at_that(energies_kwh: list[float], more: int) -> None:
+    spent_kwh, of = sum(energies_kwh), len(energies_kwh) + more
+    planned = project_course(course(energies_kwh, of))
+    assert planned is not None
+    assert planned.low >= spent_kwh * (1 - 1e-9)
+    if not more:
+        assert planned.low == pytest.approx(planned.high) == pytest.approx(spent_kwh)
+
+
+def test_the_dear_beginning_of_a_course_counts_once() -> None:
+    planned = project_course(course([5.0, 1.0, 1.0], of=10))
+    assert planned is not None
+    assert planned.central == pytest.approx(14.0)
+    assert planned.low < 14.0 < planned.high
 
 
 def test_what_may_stop_a_training_is_known_by_its_name() -> None:

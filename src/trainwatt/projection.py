@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from trainwatt.footprint import Quantity
 from trainwatt.plan import Plan
 from trainwatt.profile import Block
-from trainwatt.timeline import Phase, Span
+from trainwatt.timeline import Phase, Span, SpanKey, merged
 from trainwatt.units import J_PER_KWH
 from trainwatt.warmup import Beginning, Cost, beginning
 
@@ -36,6 +37,9 @@ _HALF_LIFE = 6.0  # epochs after which one weighs half
 _FIRST = 0.5  # what the first epoch without its warm-up weighs among the others, where it is like them
 _LIKE = 0.15  # relative distance from them up to which it is
 _FIRST_UNTIL = 8  # closed epochs up to which it is looked at
+_PARTS = 10**9  # of a training of which only the part that is done is known
+_RECENT = 24  # moments that are looked at of it
+_TRAIN: Phase = "train"
 _UNSEEN = 0.5  # relative standard deviation of an evaluation that was not seen yet
 
 
@@ -153,6 +157,28 @@ def project(past: Past, plan: Plan) -> Projection | None:
         steps=past.steps,
         plan=plan,
     )
+
+
+def project_course(course: Sequence[tuple[float, float]]) -> Quantity | None:
+    """What a whole training will take, where no more is known than what it had taken at some moments.
+
+    Args:
+        course: the part of the training that was done, 0 to 1, and kWh up to then; in the order of time.
+
+    Returns:
+        kWh with a 90 % interval; None where nothing was done yet.
+    """
+    if not course or course[-1][0] <= 0:
+        return None
+    spans = [
+        Span(joules={"": (kwh - before_kwh) * J_PER_KWH}, steps=round((done - before) * _PARTS))
+        for (before, before_kwh), (done, kwh) in pairwise([(0.0, 0.0), *course])
+    ]
+    recent = [{_TRAIN: span} for span in spans[-_RECENT:]]
+    projection = project(
+        Past(merged((SpanKey(0, _TRAIN), span) for span in spans), recent, len(spans)), Plan(steps=_PARTS)
+    )
+    return projection.energy_kwh if projection else None
 
 
 @dataclass(frozen=True, slots=True)
