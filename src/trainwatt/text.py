@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from trainwatt.attempt import Earlier
 from trainwatt.footprint import Footprint, Quantity
 from trainwatt.power.device import Device
 from trainwatt.projection import Projection
@@ -96,7 +97,17 @@ def summary_text(report: Report, folder: Path | None = None) -> str:
 
 def _headline(report: Report) -> str:
     what = f"trainwatt: {report.run} {report.status} after {duration_text(report.total.seconds)}"
-    return ", ".join(filter(None, (what, energy_range_text(report.energy_kwh), _share_text(report.measured_share))))
+    whole = filter(None, (what, energy_range_text(report.energy_kwh), _share_text(report.measured_share)))
+    return "\n".join([", ".join(whole), *_attempts_text(report.earlier)])
+
+
+def _attempts_text(earlier: Earlier) -> Iterable[str]:
+    if earlier.attempts:
+        lost_j = sum(attempt.lost_j for attempt in earlier.attempts)
+        lost = f", {energy_text(lost_j / J_PER_KWH)} of it lost work that was made again" if lost_j else ""
+        count = len(earlier.attempts)
+        what = f"{count} earlier attempt{'s' * (count > 1)}"
+        yield f"of that {energy_text(earlier.total_j / J_PER_KWH)} in {what}{lost}"
 
 
 def _share_text(measured: float | None) -> str:
