@@ -49,7 +49,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         interval: at most this many seconds between samples.
         idle_w: watts of the processor at rest, where it can only be estimated.
         full_w: watts of the processor at full load, where it can only be estimated.
-        prog_bar: whether the progress bar's last line of an epoch shows the energy so far, in Wh.
+        prog_bar: whether the progress bar's last line of an epoch shows the energy, so far and of the whole run, and
+            where it has room the emissions.
         verbose: whether to print a summary at the end of a run.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.

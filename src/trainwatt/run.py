@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from trainwatt.digest import digest
 from trainwatt.power.device import Found
+from trainwatt.recorded import Summary
 from trainwatt.report import Report
 from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
-from trainwatt.text import summary_text
+from trainwatt.terminal import show
 from trainwatt.timeline import Phase
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from trainwatt.settings import Options
+
+_log = logging.getLogger("trainwatt")
 
 
 class Run:
@@ -33,7 +38,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.summary: dict[str, Any] = {}
+        self.summary = Summary()
         self._settings = settings
         self._session: Session | None = None
         self._training_kwh: float | None = None  # of the last run that trained
@@ -60,12 +65,18 @@ class Run:
         session, self._session = self._session, None
         report = session.finish(status) if session else None
         if session and report:
-            self.summary = report.summary()
+            self.summary = Summary.of(report.summary(), session.folder)
             if "train" in report.phases:
                 self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
-                print("\n" + summary_text(report, session.folder), flush=True)  # noqa: T201  # it was asked for
+                self._show()
         return report
+
+    def _show(self) -> None:
+        try:
+            show(digest(self.summary, self.summary.folder))
+        except Exception:  # noqa: BLE001  # a terminal that cannot show it must not end the program
+            _log.exception("trainwatt: the summary cannot be shown here")
 
     def __enter__(self) -> Self:
         return self if self._session else self.start()
