@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.terminal import typed
+
 SCRIPT = "import trainwatt\nwith trainwatt.measure(zone='FR', run_name='run', verbose={verbose}): sum(range(10**5))"
+
+
+LOUD = SCRIPT.format(verbose=True)
 
 
 def printed(folder: Path, script: str = SCRIPT, *, verbose: bool = True, **variables: str) -> str:
@@ -22,26 +26,8 @@ def printed(folder: Path, script: str = SCRIPT, *, verbose: bool = True, **varia
     return run.stdout
 
 
-def typed(folder: Path, script: str = SCRIPT, **variables: str) -> str:
-    """What a program prints to a terminal of 100 columns."""
-    main, terminal = pty.openpty()
-    environ = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"} | variables
-    command = [sys.executable, "-c", script.format(verbose=True)]
-    with subprocess.Popen(command, cwd=folder, env=environ, stdout=terminal, stdin=terminal) as process:
-        os.close(terminal)
-        parts = []
-        try:
-            while part := os.read(main, 65536):
-                parts.append(part)
-        except OSError:  # Linux's way to say that the other side is closed
-            pass
-    os.close(main)
-    assert process.returncode == 0
-    return b"".join(parts).decode()
-
-
 def test_a_terminal_shows_the_table_with_rich(tmp_path: Path) -> None:
-    text = typed(tmp_path)
+    text = typed(LOUD, tmp_path)
     assert "\x1b[1m" in text
     for told in ("trainwatt: run finished after", "all of it", "other", "total", "100.0%", "CO2e", "factors:"):
         assert told in text
@@ -49,7 +35,7 @@ def test_a_terminal_shows_the_table_with_rich(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_colours_has_none(tmp_path: Path) -> None:
-    text = typed(tmp_path, TERM="dumb")
+    text = typed(LOUD, tmp_path, TERM="dumb")
     assert "\x1b[3" not in text
     assert "trainwatt: run finished" in text
 
@@ -63,7 +49,7 @@ def test_without_a_terminal_the_table_is_plain(tmp_path: Path) -> None:
 
 
 def test_in_ci_it_is_one_line(tmp_path: Path) -> None:
-    for text in (printed(tmp_path, CI="true"), typed(tmp_path, CI="1")):
+    for text in (printed(tmp_path, CI="true"), typed(LOUD, tmp_path, CI="1")):
         (line,) = text.splitlines()
         assert "\x1b" not in line
         assert line.startswith("trainwatt: run")
