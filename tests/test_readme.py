@@ -67,8 +67,8 @@ def test_every_metric_is_in_the_table() -> None:
     packages = [Path(package.__file__ or "").parent for package in (trainwatt, trainwatt_transformers)]
     sources = [package / name for package in packages for name in ("report.py", "green.py", "callback.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
-    named = set(re.findall(r'"((?:energy|footprint|stopping)/\w+)"', text))
-    assert named == set(re.findall(r"`((?:energy|footprint|stopping)/\w+)`", README))
+    named = set(re.findall(r'"((?:energy|footprint|projection|stopping)/\w+)"', text))
+    assert named == set(re.findall(r"`((?:energy|footprint|projection|stopping)/\w+)`", README))
 
 
 def test_the_doctor_is_a_command() -> None:

@@ -37,6 +37,16 @@ def test_a_loop_of_ones_own_has_epochs_steps_and_evaluations(run: Run, tmp_path:
     assert {event["epoch"] for event in spans if event["phase"] == "train"} == {0, 1, 2}
 
 
+def test_a_loop_of_ones_own_is_projected_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with measure(zone="FR", output_dir=None) as run:
+        for _ in run.epochs(6, first=2):
+            for _ in range(5):
+                run.step()
+    assert "trainwatt: epoch 3 of 6; whole run about " in capsys.readouterr().out
+    assert run.summary["projection"]["steps"] == 20
+    assert run.summary["projection"]["remaining_s"] == 0
+
+
 def test_start_and_stop_serve_those_who_cannot_indent(run: Run) -> None:
     assert run.start().running
     run.begin("train")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from standins.meters import StandInCounter, StandInGauge
 from standins.virtual import VirtualClock, run_until
 from standins.waves import Square
+from trainwatt.plan import Plan
 from trainwatt.power.device import Device, Found, Missing
 from trainwatt.record import read_events, read_summary
+from trainwatt.report import Report
 from trainwatt.sampler import Sampler
 from trainwatt.session import Session
 from trainwatt.settings import Settings
@@ -24,7 +27,7 @@ CPU = Device("cpu:1", "cpu", "Chip", "estimated", "a model", 0.5, 1.5)
 class Run:
     """A session on two devices of known energy, in virtual time."""
 
-    def __init__(self, output_dir: Path | None = None, found: Found | None = None) -> None:
+    def __init__(self, output_dir: Path | None = None, found: Found | None = None, **options: Any) -> None:
         self.clock = VirtualClock(1000.2)
         self.sampler = Sampler(self.clock, threaded=False)
         self.gpu_j, self.cpu_j = Square(60, 300, 1.0).energy_j, lambda time_s: 20 * time_s
@@ -32,8 +35,9 @@ class Run:
             StandInCounter(self.clock, self.gpu_j, refresh_s=0.1, phase_s=0.04, device=GPU, sensor_w=None),
             StandInCounter(self.clock, self.cpu_j, device=CPU),
         )
-        options = Settings.check(output_dir=output_dir, run_name="run", zone="FR")
-        self.session = Session(options, found=found or Found(meters), sampler=self.sampler)
+        settings = Settings.check(output_dir=output_dir, run_name="run", zone="FR", **options)
+        self.said: list[str] = []
+        self.session = Session(settings, found=found or Found(meters), sampler=self.sampler, say=self.said.append)
         self.began_s = self.clock.now_s
 
     def wait(self, seconds: float) -> None:
@@ -84,6 +88,72 @@ def test_epochs_are_recorded_as_they_were_drawn(tmp_path: Path) -> None:
     events = [event for event in read_events(tmp_path / "run") if event["event"] == "span"]
     drawn = [sum(event["joules"].values()) for event in events if event["phase"] == "train"]
     assert drawn == pytest.approx(truth, rel=0.005)
+
+
+def train(run: Run, epoch: int, steps: int = 20, step_s: float = 0.5) -> Report:
+    run.session.begin("train", epoch=epoch)
+    for _ in range(steps):
+        run.wait(step_s)
+        run.session.step()
+    run.session.end("train")
+    report = run.session.end_epoch()
+    assert report is not None
+    return report
+
+
+def test_the_whole_run_is_projected_after_its_first_epoch(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.session.plan(Plan(epochs=6))
+    projected = [train(run, epoch).projection for epoch in range(6)]
+    run.session.finish()
+    kwh = run.truth_j(run.began_s, run.clock.now_s) / 3.6e6
+    for projection in projected:
+        assert projection is not None
+        assert projection.energy_kwh.central == pytest.approx(kwh, rel=0.02)
+        assert projection.energy_kwh.low <= kwh * 1.001
+        assert projection.energy_kwh.high >= kwh * 0.999
+    assert len(run.said) == 1
+    assert run.said[0].startswith("trainwatt: epoch 1 of 6; whole run about 3.3")
+    events = [event for event in read_events(tmp_path / "run") if event["event"] == "projection"]
+    assert [event["remaining_s"] for event in events] == pytest.approx([50, 40, 30, 20, 10, 0])
+    assert read_summary(tmp_path / "run")["projection"]["remaining_s"] == 0
+
+
+def test_a_projection_is_said_again_where_it_has_left_its_interval() -> None:
+    run = Run()
+    run.session.plan(Plan(epochs=8))
+    for epoch, step_s in enumerate([0.5, 0.5, 2.0, 2.0, 2.0]):
+        train(run, epoch, step_s=step_s)
+    assert 1 < len(run.said) < 5
+    assert "; whole run now about " in run.said[1]
+
+
+def test_a_run_of_one_epoch_is_projected_after_fifty_steps_or_one_in_a_hundred() -> None:
+    for total, expected in ((400, 50), (20_000, 200)):
+        run = Run()
+        run.session.plan(Plan(epochs=1, steps=total, steps_per_epoch=total))
+        run.session.begin("train", epoch=0)
+        for _ in range(expected - 1):
+            run.wait(0.1)
+            run.session.step()
+        assert run.said == []
+        run.session.step()
+        assert run.said[0].startswith(f"trainwatt: step {expected} of {total}; whole run about ")
+
+
+def test_what_is_quiet_says_nothing_and_projects_nonetheless() -> None:
+    run = Run(verbose=False)
+    run.session.plan(Plan(epochs=3))
+    assert "projection/total_kwh" in train(run, 0).metrics()
+    assert run.said == []
+
+
+def test_without_a_plan_nothing_is_projected() -> None:
+    run = Run()
+    report = train(run, 0)
+    assert report.projection is None
+    assert not [name for name in report.metrics() if name.startswith("projection/")]
+    assert report.summary()["projection"] is None
 
 
 def test_the_record_is_never_older_than_a_second(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids, time_saves
-from trainwatt_keras.neighbours import put_first, shorten_bar
+from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
+from trainwatt_keras.plan import plan_of
 
 _log = logging.getLogger("trainwatt")
 
@@ -49,9 +50,11 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         interval: at most this many seconds between samples.
         idle_w: watts of the processor at rest, where it can only be estimated.
         full_w: watts of the processor at full load, where it can only be estimated.
+        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
+            whole run, its first 50 steps or 1 %; a number of steps; None: never.
         prog_bar: whether the progress bar's last line of an epoch shows the energy, so far and of the whole run, and
             where it has room the emissions.
-        verbose: whether to print a summary at the end of a run.
+        verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
 
@@ -77,6 +80,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         interval: float = 1.0,
         idle_w: float | None = None,
         full_w: float | None = None,
+        project_after: int | str | None = "epoch",
         prog_bar: bool = True,
         verbose: bool = True,
         output_dir: str | os.PathLike[str] | None = "footprint",
@@ -97,12 +101,13 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             interval=interval,
             idle_w=idle_w,
             full_w=full_w,
+            project_after=project_after,
             verbose=verbose,
             output_dir=output_dir,
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings)
+        self._run = Run(settings, say=self._say)
         self._kind: Literal["fit", "test", "predict"] | None = None
         self._call: calls.Call | None = None
         self._validates = False
@@ -110,7 +115,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._undo = ExitStack()
         self._steps: int | None = None
         self._at_a_time = 1
-        self._begun = 0
+        self._begun = self._evaluated = 0
         self._ends: deque[int] = deque(maxlen=_RECENT)
         calls.watch()
 
@@ -130,6 +135,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         """A run begins."""
         self._start("fit")
         self._run.begin("setup")
+        callbacks = list_of(self)
+        self._run.plan(plan_of(self.params or {}, self._call, callbacks.callbacks if callbacks else ()))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch begins."""
@@ -157,6 +164,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation begins."""
         if self._kind == "fit":
+            self._evaluated = 0
             self._begin_inner("validate")
         else:
             self._start("test")
@@ -196,9 +204,12 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._ends.append(batch)
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """As in training; evaluation steps within a training are not counted."""
+        """As in training; evaluation steps within a training are only timed, not counted."""
         if self._kind == "test":
             self.on_train_batch_begin(batch)
+        else:
+            self._run.beat(batch - self._evaluated)
+            self._evaluated = batch
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """As in training."""
@@ -278,6 +289,10 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         report = self._run.report()
         complete = report is not None and self._call is not None and report.phases[phase].steps == self._steps
         self._run.count(self._call.samples if self._call is not None and complete else None)
+
+    def _say(self, line: str) -> None:
+        """Below the progress bar, whose last line of an epoch is still open."""
+        print(("\n" if (self.params or {}).get("verbose") == 1 else "") + line, flush=True)  # noqa: T201  # asked for
 
     def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
         """Keras hands the same dictionary to one callback after the other."""

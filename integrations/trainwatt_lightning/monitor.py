@@ -19,6 +19,7 @@ from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
+from trainwatt_lightning.plan import plan_of
 
 
 class FootprintMonitor(Callback):
@@ -44,9 +45,11 @@ class FootprintMonitor(Callback):
         interval: at most this many seconds between samples.
         idle_w: watts of the processor at rest, where it can only be estimated.
         full_w: watts of the processor at full load, where it can only be estimated.
+        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
+            whole run, its first 50 steps or 1 %; a number of steps; None: never.
         prog_bar: whether the progress bar shows the energy, so far and of the whole run, and where it has room the
             emissions.
-        verbose: whether to print a summary at the end of a run.
+        verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
 
@@ -70,6 +73,7 @@ class FootprintMonitor(Callback):
         interval: float = 1.0,
         idle_w: float | None = None,
         full_w: float | None = None,
+        project_after: int | str | None = "epoch",
         prog_bar: bool = True,
         verbose: bool = True,
         output_dir: str | os.PathLike[str] | None = "footprint",
@@ -90,14 +94,16 @@ class FootprintMonitor(Callback):
             interval=interval,
             idle_w=idle_w,
             full_w=full_w,
+            project_after=project_after,
             verbose=verbose,
             output_dir=output_dir,
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings)
+        self._print: Callable[[str], object] = print  # above the progress bar, where there is one
+        self._run = Run(settings, say=self._say)
         self._batches = 0
-        self._in_epoch = False
+        self._in_epoch = self._planned = self._new_epoch = False
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -112,7 +118,9 @@ class FootprintMonitor(Callback):
             return
         self._run.start("" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer))
         self._run.begin("setup")
-        self._batches, self._in_epoch = 0, False
+        self._batches, self._in_epoch, self._planned = 0, False, False
+        bar = trainer.progress_bar_callback
+        self._print = print if bar is None else bar.print
         trainer.save_checkpoint = _timed(trainer.save_checkpoint, self._run)  # type: ignore[method-assign]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -139,13 +147,15 @@ class FootprintMonitor(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch begins."""
-        self._run.begin("train", epoch=trainer.current_epoch)
-        self._in_epoch = True
+        self._begin_epoch(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """A run that was resumed within an epoch begins here: it gets no ``on_train_epoch_start``."""
         if not self._in_epoch:
-            self.on_train_epoch_start(trainer, pl_module)
+            self._begin_epoch(trainer, skipped=batch_idx)
+        if self._new_epoch:
+            self._new_epoch = False
+            self._run.beat(0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -182,9 +192,11 @@ class FootprintMonitor(Callback):
             self._publish(trainer, self._run.report())
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """A step of an evaluation, counted where it is not one within a training."""
+        """A batch of an evaluation, counted as a step where it is not one within a training."""
         if trainer.state.fn == "validate":
             self._run.step()
+        else:
+            self._run.beat()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation ends."""
@@ -234,6 +246,17 @@ class FootprintMonitor(Callback):
 
     # what the hooks share
 
+    def _begin_epoch(self, trainer: Trainer, skipped: int = 0) -> None:
+        if not self._planned and self._run.running:
+            self._planned = True
+            self._run.plan(plan_of(trainer, skipped))
+        self._run.begin("train", epoch=trainer.current_epoch)
+        self._in_epoch = self._new_epoch = True
+
+    def _say(self, line: str) -> None:
+        """Above the progress bar."""
+        self._print(line)
+
     def _publish(self, trainer: Trainer, report: Report | None) -> None:
         """Let other callbacks and the progress bar have the values.
 
@@ -256,6 +279,7 @@ class FootprintMonitor(Callback):
     def _finish(self, trainer: Trainer, status: Status) -> None:
         trainer.__dict__.pop("save_checkpoint", None)
         close_rich_bar(trainer)
+        self._print = print
         report = self._run.stop(status)
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)

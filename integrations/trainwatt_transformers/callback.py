@@ -22,6 +22,7 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
 from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
+from trainwatt_transformers.plan import plan_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,9 +53,11 @@ class FootprintCallback(TrainerCallback):
         interval: at most this many seconds between samples.
         idle_w: watts of the processor at rest, where it can only be estimated.
         full_w: watts of the processor at full load, where it can only be estimated.
+        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
+            whole run, its first 50 steps or 1 %; a number of steps; None: never.
         prog_bar: whether the progress bar shows the energy, so far and of the whole run, and where it has room the
             emissions.
-        verbose: whether to print a summary at the end of a run.
+        verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
 
@@ -78,6 +81,7 @@ class FootprintCallback(TrainerCallback):
         interval: float = 1.0,
         idle_w: float | None = None,
         full_w: float | None = None,
+        project_after: int | str | None = "epoch",
         prog_bar: bool = True,
         verbose: bool = True,
         output_dir: str | os.PathLike[str] | None = "footprint",
@@ -98,14 +102,15 @@ class FootprintCallback(TrainerCallback):
             interval=interval,
             idle_w=idle_w,
             full_w=full_w,
+            project_after=project_after,
             verbose=verbose,
             output_dir=output_dir,
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings)
+        self._run = Run(settings, say=self._say)
         self._trainer: Trainer | None = None  # while it is being measured
-        self._late = self._alone = self._evaluating = self._epoch_over = self._told = False
+        self._late = self._alone = self._evaluating = self._epoch_over = self._told = self._new_epoch = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
         self._by_itself = False  # an evaluation outside a training
@@ -186,6 +191,10 @@ class FootprintCallback(TrainerCallback):
         self._run.end("train")
         self._epoch, self._epoch_over = int(state.epoch or 0), False
         self._step_tokens = self._epoch_tokens = state.num_input_tokens_seen
+        if self._trainer is not None:
+            callbacks = self._trainer.callback_handler.callbacks
+            loader = kwargs.get("train_dataloader")
+            self._run.plan(plan_of(args, state, loader, self._trainer.eval_dataset, callbacks))
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -197,6 +206,15 @@ class FootprintCallback(TrainerCallback):
                 log_entry(self._trainer, values)
         self._run.begin("train", epoch=self._epoch)
         self._epoch = None  # those that follow are counted on
+        self._new_epoch = True
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """An epoch's first batch has been loaded."""
+        if self._new_epoch:
+            self._new_epoch = False
+            self._run.beat(0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A step of the optimizer."""
@@ -205,9 +223,11 @@ class FootprintCallback(TrainerCallback):
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A step of an evaluation or a prediction, counted where it is not one within a training."""
+        """A batch of an evaluation or a prediction, counted as a step where it is not one within a training."""
         if self._alone:
             self._run.step()
+        else:
+            self._run.beat()
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -305,6 +325,13 @@ class FootprintCallback(TrainerCallback):
         values = report.metrics() | _per_token(report.epoch.get("train", Span()), tokens) if report else {}
         self._show(report)
         return values
+
+    def _say(self, line: str) -> None:
+        """Above the progress bar."""
+        callbacks = self._trainer.callback_handler.callbacks if self._trainer else []
+        bars: list[Any] = [each.training_bar for each in callbacks if isinstance(each, ProgressCallback)]
+        write = next((bar.write for bar in bars if bar is not None), print)
+        write(line)
 
     def _show(self, report: Report | None) -> None:
         """On transformers' own progress bar."""

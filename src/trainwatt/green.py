@@ -7,14 +7,12 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
 
 from trainwatt import check
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint
+from trainwatt.footprint import Footprint, Quantity
+from trainwatt.projection import project_course
 from trainwatt.report import Report
 from trainwatt.run import Run
 from trainwatt.session import tell
@@ -29,7 +27,7 @@ _log = logging.getLogger("trainwatt")
 
 _SITE = ("site", "zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
 _POINT = 0.001  # 0.1 points of an accuracy between 0 and 1
-_FORESEEN_BY = 4  # stretches between evaluations; the setup, before the first one, is in none
+_FORESEEN_BY = 3  # evaluations; the setup, before the first one, is not like what follows
 _LOOK_S = 1.0  # a budget is looked at this often within an epoch
 
 OverBudget = Literal["stop", "warn"]
@@ -70,8 +68,7 @@ class Terms:
         max_cost: what its electricity may cost.
         over_budget: ``"stop"`` or only ``"warn"`` when one of these three is reached.
         foresee: whether one counts as reached as soon as the whole training is bound to pass it: when even the lower
-            end of the 90 % interval of what it is going to take, judged by the energies between its evaluations, lies
-            beyond.
+            end of the 90 % interval of what it is going to take, projected from its evaluations, lies beyond.
     """
 
     min_gain_per_kwh: float | Literal["auto"] | None = "auto"
@@ -167,6 +164,7 @@ class GreenStopper:
         self._before_kwh = 0.0  # of attempts that have ended
         self._told: set[str] = set()
         self._course: list[tuple[float, float]] = []  # part done and kWh spent, at each evaluation
+        self._planned_kwh: Quantity | None = None  # by the whole training, if it runs to the end
         self._looked_s = -math.inf
 
     def start(self, gpu_uuids: Sequence[str] | None = None) -> None:
@@ -214,9 +212,10 @@ class GreenStopper:
         rule, best = self._made(), self._note(value)
         if self._first is not None and self._best is not None:
             rule.price = self.terms.price(rule.mode, self._first, self._best)
-        planned_kwh = spent_kwh / done if done else None
         if done:
             self._course.append((done, spent_kwh))
+            self._planned_kwh = project_course(self._course)
+        planned_kwh = self._planned_kwh.central if self._planned_kwh else None
         verdict = rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)
         self._agreed = self._agreed + 1 if verdict.stop else 0
         over = done is not None and done >= 1  # at the end there is nothing left to stop
@@ -304,21 +303,12 @@ class GreenStopper:
         report, other = self._run.report(), None if self._sited else self._run.beside()
         return report if report is None or other is None else replace(report, site=other.site)
 
-    def _at_least_kwh(self) -> float:
-        """The lower end of the 90 % interval of the whole training's energy; 0 until that can be told."""
-        rates = [(kwh - was_kwh) / (part - was) for (was, was_kwh), (part, kwh) in pairwise(self._course) if part > was]
-        if len(rates) < _FORESEEN_BY:
-            return 0.0
-        done, spent_kwh = self._course[-1]
-        return spent_kwh + max(0.0, 1 - done) * float(np.quantile(rates, 0.05))
-
     def _within_budget(self, decision: Decision, at: str) -> Decision:
         report = self._report() if self.terms.limited else None
         excess = self.terms.excess(report.footprint_of(self.spent_kwh)) if report else ""
-        if report and not excess and self.terms.foresee:
-            excess = self.terms.excess(
-                report.footprint_of(self._at_least_kwh()), "will be passed by the whole training"
-            )
+        if report and not excess and self.terms.foresee and self._planned_kwh and len(self._course) >= _FORESEEN_BY:
+            planned = report.footprint_of(self._planned_kwh.low)
+            excess = self.terms.excess(planned, "will be passed by the whole training")
         if not excess or decision.stop or excess in self._told:
             return decision
         self._told.add(excess)

@@ -83,6 +83,24 @@ class Hourly:
         mean, share = told
         return mean * share + self._site.carbon_intensity.value * (1 - share)
 
+    def projected(self, site: Site, rest: float, now_s: float, remaining_s: float) -> Site | None:
+        """The site of a whole run with what is forecast for the rest of it; None where there is no forecast.
+
+        Args:
+            site: of the run so far.
+            rest: the part of the whole run's energy that is still to come.
+            now_s: seconds since the Unix epoch.
+            remaining_s: until the run ends.
+        """
+        expected = self.forecast(now_s, now_s + remaining_s)
+        if expected is None or site.live is None:
+            return None
+        so_far = site.carbon_intensity
+        value = so_far.value * (1 - rest) + expected * rest
+        ratio = value / so_far.value if so_far.value else 1.0
+        mean = replace(so_far, value=value, low=so_far.low * ratio, high=so_far.high * ratio)
+        return site.metered(mean, site.live.share, site.live.problem)
+
     def close(self) -> None:
         """The run has ended."""
         if self._feed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+from trainwatt.profile import Beats, Block, Profile
 from trainwatt.timeline import Phase, Span, SpanKey, Timeline
 
 
@@ -47,6 +48,9 @@ class Ledger:
         self._end_s = math.inf
         self.steps = 0
         self._source = source
+        self._profile = Profile()
+        self._beats = Beats()
+        self._entered: set[Phase] = set()
         self._booked_j: dict[str, float] | None = None  # known once the first figures are settled
         self._stack: list[Phase] = []
         self._epoch = 0
@@ -73,6 +77,9 @@ class Ledger:
             self._epoch = epoch
         self._stack.append(phase)
         self._mark(time_s, entries=1)
+        if phase not in self._entered:
+            self._entered.add(phase)
+            self._beats.refresh(time_s)
 
     def end(self, phase: Phase, time_s: float) -> None:
         """Leave a phase, and any left open inside it; one that was not entered changes nothing."""
@@ -81,6 +88,11 @@ class Ledger:
         while self._stack.pop() != phase:
             pass
         self._mark(time_s, entries=0)
+
+    def beat(self, count: int, time_s: float) -> None:
+        """Steps or evaluation batches have been made: where the profile may be cut."""
+        if not self._profile.full:
+            self._beats.count(count, time_s)
 
     def end_epoch(self, time_s: float) -> int:
         """Close the current epoch and return its number; what follows belongs to the next."""
@@ -99,13 +111,13 @@ class Ledger:
             return
         while len(self._marks) > 1 and self._marks[1].time_s <= until_s:
             mark, after = self._marks[0], self._marks[1]
-            span = self._advance(after.time_s)
+            span = self._advance_through(mark.key, after.time_s)
             span.entries, span.steps = mark.entries, after.steps - mark.steps
             self.timeline.add(mark.key, span)
             self._marks.popleft()
         mark = self._marks[0]
         if until_s > self.booked_s:
-            span = self._advance(until_s)
+            span = self._advance_through(mark.key, until_s)
             span.entries, mark.entries = mark.entries, 0
             self.timeline.add(mark.key, span)
 
@@ -120,12 +132,43 @@ class Ledger:
             yield mark.key, span
             joules, from_s = after_j, after.time_s
 
+    def blocks(self, now_s: float) -> list[Block]:
+        """The profile, with what is not booked yet as far as it is known now."""
+        now_s = min(now_s, self._end_s)
+        profile, beats = self._profile.copy(), list(self._beats.times)
+        from_s, from_j = self.booked_s, sum(self._origin_j().values())
+        ends_s = [*(mark.time_s for mark in self._marks), max(now_s, self._marks[-1].time_s)][1:]
+        for mark, end_s in zip(list(self._marks), ends_s, strict=True):
+            while beats and beats[0][0] <= end_s:
+                time_s, made = beats.pop(0)
+                to_s = max(time_s, from_s)
+                to_j = max(from_j, sum(self._source.joules_at(to_s).values()))
+                profile.add(mark.key, to_s - from_s, to_j - from_j, made)
+                from_s, from_j = to_s, to_j
+        return profile.blocks
+
     def _origin_j(self) -> dict[str, float]:
         return self._source.joules_at(self.begin_s) if self._booked_j is None else self._booked_j
 
     def _mark(self, time_s: float, entries: int) -> None:
         phase = self._stack[-1] if self._stack else "other"
+        if not self._profile.full:
+            self._beats.mark(max(time_s, self._marks[-1].time_s))
         self._marks.append(_Mark(max(time_s, self._marks[-1].time_s), SpanKey(self._epoch, phase), self.steps, entries))
+
+    def _advance_through(self, key: SpanKey, time_s: float) -> Span:
+        """Book up to a time, and cut the profile at the steps on the way."""
+        span, beats = Span(), self._beats.times
+        while beats and beats[0][0] <= time_s:
+            beat_s, made = beats.pop(0)
+            self._advance_into(span, key, beat_s, made)
+        self._advance_into(span, key, time_s)
+        return span
+
+    def _advance_into(self, span: Span, key: SpanKey, time_s: float, made: int | None = None) -> None:
+        part = self._advance(time_s)
+        self._profile.add(key, part.seconds, part.total_j, made)
+        span.add(part)
 
     def _advance(self, time_s: float) -> Span:
         time_s = max(time_s, self.booked_s)

@@ -12,6 +12,7 @@ from trainwatt.about import about
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
+from trainwatt.projection import Projection
 from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
 from trainwatt.timeline import INFERENCE, Phase, Span, total_of
@@ -41,6 +42,8 @@ class Report:
         samples: how many were evaluated or predicted outside a training; None where that is not known.
         training_kwh: energy of the training before, where that is known.
         expected_requests: how often the model is going to be asked, where that is known.
+        projection: what the whole run will take, once that is known.
+        projected_site: the site of the whole run, where its carbon intensity is forecast; None: that of the run so far.
     """
 
     run: str
@@ -60,6 +63,8 @@ class Report:
     samples: int | None = None
     training_kwh: float | None = None
     expected_requests: float | None = None
+    projection: Projection | None = None
+    projected_site: Site | None = None
 
     @cached_property
     def total(self) -> Span:
@@ -121,14 +126,14 @@ class Report:
         metrics["footprint/water_l"] = self.footprint.water_l.central
         cost = self.footprint.cost
         metrics["footprint/cost"] = cost.central if cost is not None else None
-        return _known(metrics)
+        return _known(metrics | self._projected())
 
     def step_metrics(self) -> dict[str, float]:
         """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
         if not self.total.total_j:
             return {}
         metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
-        return _known(metrics | _rates(self.recent))
+        return _known(metrics | _rates(self.recent) | self._projected())
 
     def inference_metrics(self, phase: Phase) -> dict[str, float]:
         """What goes to a framework's logger after an evaluation or a prediction by itself.
@@ -164,7 +169,33 @@ class Report:
             "lifetime": self.lifetime.to_dict() if self.lifetime else None,
             "sampler_cpu_s": self.sampler_cpu_s,
             "about": about(),
+            "projection": self.projection_summary(),
         }
+
+    @cached_property
+    def projected_footprint(self) -> Footprint | None:
+        """What the whole run will mean at the site, once that is known."""
+        return footprint(self.projection.energy_kwh, self.projected_site or self.site) if self.projection else None
+
+    def _projected(self) -> dict[str, float | None]:
+        projection, projected = self.projection, self.projected_footprint
+        if projection is None or projected is None:
+            return {}
+        return {
+            "projection/total_kwh": projection.energy_kwh.central,
+            "projection/total_kwh_low": projection.energy_kwh.low,
+            "projection/total_kwh_high": projection.energy_kwh.high,
+            "projection/co2e_kg": projected.co2e_kg.central,
+            "projection/remaining_s": projection.remaining_s,
+        }
+
+    def projection_summary(self) -> dict[str, Any] | None:
+        """What the whole run will take and mean, JSON-able; None where that is not known."""
+        projection, projected = self.projection, self.projected_footprint
+        if projection is None or projected is None:
+            return None
+        means = {"co2e_kg": projected.co2e_kg, "water_l": projected.water_l, "cost": projected.cost}
+        return projection.to_dict() | {name: each.to_dict() for name, each in means.items() if each is not None}
 
     def _device(self, device: Device) -> dict[str, Any]:
         joules = self.total.joules.get(device.id, 0.0)

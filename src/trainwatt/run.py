@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from trainwatt.digest import digest
+from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.recorded import Summary
 from trainwatt.report import Report
@@ -32,14 +33,16 @@ class Run:
 
     Args:
         settings: what the user typed, checked.
+        say: prints the line that tells what the whole run will take, as it suits the progress bar.
 
     Attributes:
         summary: what ``summary.json`` holds, of the last run that has ended; empty before.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], object] = print) -> None:
         self.summary = Summary()
         self._settings = settings
+        self._say = say
         self._session: Session | None = None
         self._training_kwh: float | None = None  # of the last run that trained
 
@@ -56,7 +59,7 @@ class Run:
         """
         self.stop("interrupted")
         self._session = Session(
-            self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found, training_kwh=self._training_kwh
+            self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found, training_kwh=self._training_kwh, say=self._say
         )
         return self
 
@@ -122,6 +125,7 @@ class Run:
             count: the number of the last epoch, plus one, as in ``range``.
             first: the number of the first one, in a training that goes on.
         """
+        self.plan(Plan(epochs=max(0, count - first), first_epoch=first))
         for epoch in range(first, count):
             self.begin("train", epoch=epoch)
             try:
@@ -149,6 +153,19 @@ class Run:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
         if self._session:
             self._session.count(samples)
+
+    def beat(self, count: int = 1) -> None:
+        """A batch of an evaluation has been made, or several: for the projection only, and never needed.
+
+        With 0 something other than a step ends here, such as the wait for an epoch's first batch.
+        """
+        if self._session:
+            self._session.beat(count)
+
+    def plan(self, plan: Plan) -> None:
+        """What is to come, so that the whole run can be projected; :meth:`epochs` tells its own."""
+        if self._session:
+            self._session.plan(plan)
 
     def end_epoch(self) -> Report | None:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""

@@ -16,18 +16,24 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from trainwatt.clock import Clock
 from trainwatt.hourly import Hourly
 from trainwatt.ledger import Ledger
+from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
+from trainwatt.projector import Projector
 from trainwatt.record import RunFolder, start_time_name
 from trainwatt.report import Report
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
-from trainwatt.timeline import Phase, Span, merged, total_of
+from trainwatt.site import Site
+from trainwatt.text import projection_text
+from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
 
 _log = logging.getLogger("trainwatt")
 
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+_SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
+_REFRESH_S = 0.2  # how long the first projection waits for it, once
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 P = ParamSpec("P")
@@ -60,6 +66,7 @@ class Session:
         found: what to read; None: the best sources of this machine.
         sampler: whose samples to use; None: those of the process's own sampler.
         training_kwh: energy of the training that this run uses the model of, where that is known.
+        say: where the line goes that tells what the whole run will take.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -74,8 +81,10 @@ class Session:
         found: Found | None = None,
         sampler: Sampler | None = None,
         training_kwh: float | None = None,
+        say: Callable[[str], object] = print,
     ) -> None:
         self._settings = settings
+        self._say = say
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
@@ -97,6 +106,9 @@ class Session:
         self._hourly = Hourly(settings.site)
         self._samples: int | None = 0
         self._training_kwh = training_kwh
+        self._projector = Projector(settings.project_after)
+        self._projected_site: Site | None = None
+        self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
         self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
@@ -140,7 +152,21 @@ class Session:
 
     def step(self, count: int = 1) -> None:
         """The framework has made a step, or several."""
-        self._ledger.steps += count
+        ledger = self._ledger
+        ledger.steps += count
+        ledger.beat(count, self._clock.monotonic())
+        if ledger.steps >= self._projector.due_step:
+            self._project_now()
+
+    def beat(self, count: int = 1) -> None:
+        """An evaluation has made a batch, or several; with 0, something other than a step ends here."""
+        self._ledger.beat(count, self._clock.monotonic())
+
+    @_harmless
+    def plan(self, plan: Plan) -> None:
+        """What is to come, from the beginning of the run; it may be told again when more is known."""
+        with self._lock:
+            self._projector.plan(plan)
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
@@ -160,12 +186,15 @@ class Session:
     @_harmless
     def end_epoch(self) -> Report:
         """An epoch ends, all that follows belongs to the next: the report of the run so far and of this epoch."""
+        self._wait_for_figures()
         time_s = self._clock.monotonic()
         with self._lock:
             epoch = self._ledger.end_epoch(time_s)
             self._epochs += 1
+            report = self._report(time_s, epoch)
+            self._projector.end_epoch(epoch, report)
         self._lease.wake()
-        return self._report(time_s, epoch)
+        return self._projected(report, time_s, record=True)
 
     @_harmless
     def settle(self) -> None:
@@ -181,11 +210,13 @@ class Session:
     @_harmless
     def step_report(self) -> Report:
         """The run so far, with the training since this was last called: for values within an epoch."""
+        time_s = self._clock.monotonic()
         with self._lock:
-            report = self._report(self._clock.monotonic())
+            report = self._report(time_s)
         train = report.phases.get("train", Span())
         recent, self._last_train = train.since(self._last_train), train
-        return replace(report, recent=recent)
+        report = replace(report, recent=recent)
+        return self._projected(report, time_s) if time_s >= self._projector.again_s else report
 
     def finish(self, status: Status = "finished") -> Report | None:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
@@ -238,7 +269,7 @@ class Session:
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
-            rest = list(self._ledger.unbooked(now_s))
+            rest = self._unbooked = list(self._ledger.unbooked(now_s))
             timeline = self._ledger.timeline
             phases = merged([*timeline.phases(), *rest])
             return Report(
@@ -260,17 +291,41 @@ class Session:
                 samples=self._samples or None,
                 training_kwh=self._training_kwh,
                 expected_requests=self._settings.expected_requests,
+                projection=self._projector.latest,
+                projected_site=self._projected_site,
             )
 
     @_harmless
-    def forecast(self, begin_s: float, end_s: float) -> float | None:
-        """The mean carbon intensity that a live source expects, gCO2e/kWh, for a projection; None: it tells none.
+    def _project_now(self) -> None:
+        """The steps after which to project have been made."""
+        self._projector.step_is_due()
+        self.begin("other")
+        self._wait_for_figures()
+        self.end("other")
+        time_s = self._clock.monotonic()
+        self._projected(self._report(time_s), time_s)
 
-        Args:
-            begin_s: seconds since the Unix epoch.
-            end_s: the same, later.
-        """
-        return self._hourly.forecast(begin_s, end_s)
+    def _wait_for_figures(self) -> None:
+        """What a short beginning drew is known only when the counters were renewed."""
+        time_s = self._clock.monotonic()
+        if self._projector.begins and time_s - self._ledger.begin_s < _SHORT_S:
+            self._lease.settle(time_s, _REFRESH_S)
+
+    def _projected(self, report: Report, now_s: float, *, record: bool = False) -> Report:
+        """A report with what the whole run will take, once that is due; news are said, and written like an epoch's."""
+        with self._lock:
+            projection = self._projector.project(report, self._ledger, self._unbooked, now_s)
+            if projection is None:
+                return report
+            rest = 1 - report.energy_kwh.central / (projection.energy_kwh.central or 1.0)
+            self._projected_site = self._hourly.projected(report.site, rest, report.now_s, projection.remaining_s)
+            report = replace(report, projection=projection, projected_site=self._projected_site)
+            new = self._projector.is_news(projection)
+        if self._folder and (record or new):
+            self._folder.event({"event": "projection", **(report.projection_summary() or {})})
+        if new and self._settings.verbose and projection.remaining_s > 0:
+            self._say(projection_text(report, again=new == "again"))
+        return report
 
     def _wall_s(self, time_s: float) -> float:
         return self._began_wall_s + time_s - self._ledger.begin_s

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from trainwatt import check
 from trainwatt.errors import ArgumentError
@@ -37,6 +37,7 @@ class Measured(TypedDict, total=False):
 class Options(Measured, total=False):
     """The keyword arguments of a monitor, as a user types them; see :class:`Settings`."""
 
+    project_after: int | str | None
     verbose: bool
     output_dir: str | os.PathLike[str] | None
     run_name: str | None
@@ -54,7 +55,9 @@ class Settings:
         interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
             as this costs less than 0.1 % of a core.
         idle_w, full_w: watts of the processor at rest and at full load, to calibrate its estimate.
-        verbose: whether to print the summary at the end.
+        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
+            whole run, its first 50 steps or 1 %; a number of steps; None: never.
+        verbose: whether to print the projection and the summary at the end.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
     """
@@ -66,6 +69,7 @@ class Settings:
     interval_s: float
     idle_w: float | None
     full_w: float | None
+    project_after: int | Literal["epoch"] | None
     verbose: bool
     output_dir: Path | None
     run_name: str | None
@@ -87,6 +91,7 @@ class Settings:
         interval: float = 1.0,
         idle_w: float | None = None,
         full_w: float | None = None,
+        project_after: int | str | None = "epoch",
         verbose: bool = True,
         output_dir: str | os.PathLike[str] | None = "footprint",
         run_name: str | None = None,
@@ -107,6 +112,7 @@ class Settings:
             interval_s=check.positive("interval", interval, "a positive number of seconds, such as 1.0"),
             idle_w=idle_w,
             full_w=full_w,
+            project_after=_check_project_after(project_after),
             verbose=_check_bool("verbose", verbose),
             output_dir=_check_folder(output_dir),
             run_name=_check_name(run_name),
@@ -146,6 +152,14 @@ def _check_scope(scope: str) -> Scope:
         if scope == known:
             return known  # type: ignore[no-any-return]
     raise ArgumentError("scope", scope, '"machine" or "process"')
+
+
+def _check_project_after(project_after: int | str | None) -> int | Literal["epoch"] | None:
+    if project_after is None or project_after == "epoch":
+        return project_after  # type: ignore[return-value]  # mypy does not narrow by ==
+    if isinstance(project_after, int) and not isinstance(project_after, bool) and project_after > 0:
+        return project_after
+    raise ArgumentError("project_after", project_after, '"epoch", a positive number of steps, or None')
 
 
 def _check_bool(argument: str, value: bool) -> bool:

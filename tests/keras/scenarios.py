@@ -44,7 +44,8 @@ from tests.keras.training import (  # noqa: E402
 )
 from trainwatt.errors import ArgumentError  # noqa: E402
 from trainwatt.record import read_events, read_summary  # noqa: E402
-from trainwatt_keras import FootprintMonitor  # noqa: E402
+from trainwatt_keras import FootprintMonitor, calls  # noqa: E402
+from trainwatt_keras.plan import plan_of  # noqa: E402
 
 LOADED_BY_US = [name for name in FRAMEWORKS if name in sys.modules]
 BACKEND = keras.backend.backend()
@@ -464,6 +465,90 @@ def one_summary(folder: Path) -> Any:
     with printed() as quiet:
         fit(monitor(folder))
     return {"printed": out.getvalue(), "quiet": quiet.getvalue()}
+
+
+class Planner(keras.callbacks.Callback):
+    """Where the plan of a training is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plan: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.plan = plan_of(self.params, calls.current(self.model), [])
+
+
+@scenario
+def plans(folder: Path) -> Any:
+    outcomes = []
+    for number, options in enumerate(
+        (
+            {"epochs": 3},
+            {"epochs": 5, "validation_freq": 2},
+            {"epochs": 5, "validation_freq": [1, 4]},
+            {"epochs": 5, "initial_epoch": 2, "validation_freq": 2},
+            {"epochs": 3, "steps_per_epoch": 4, "validation_steps": 1},
+            {"epochs": 3, "validation_data": None, "validation_split": 0.25},
+            {"epochs": 3, "validation_data": None},
+        )
+    ):
+        ours, planner = monitor(folder / str(number)), Planner()
+        fit(planner, ours, **options)
+        plan, phases = planner.plan, ours.summary["phases"]
+        steps = phases["train"]["steps"]
+        outcomes.append(
+            {
+                "planned": [plan.total_steps(), plan.evaluations(plan.epochs, steps)],
+                "made": [steps, phases["validate"]["entries"] if "validate" in phases else 0],
+                "batches": plan.validation_batches,
+            }
+        )
+    return outcomes
+
+
+@scenario
+def projected(folder: Path) -> Any:
+    ours, logger = monitor(folder, verbose=True), keras.callbacks.CSVLogger(str(folder / "log.csv"))
+    with printed() as out:
+        fit(logger, ours, epochs=3, verbose=1, validation_freq=2)
+    with (folder / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    events = [event for event in read_events(folder / "run") if event["event"] == "projection"]
+    return {"rows": rows, "printed": out.getvalue(), "events": events, "summary": ours.summary}
+
+
+@scenario
+def projected_by_steps_executed_at_once(folder: Path) -> Any:
+    with printed() as out:
+        at_once = {} if BACKEND == "torch" else {"steps_per_execution": 4}  # which PyTorch's trainer does not know
+        fit(monitor(folder, verbose=True, project_after=6), model=classifier(**at_once), epochs=3)
+    return {"printed": out.getvalue(), "events": list(read_events(folder / "run"))}
+
+
+def stream() -> Any:
+    """Batches of which only the iteration tells how many there are."""
+    from torch.utils.data import DataLoader, IterableDataset  # noqa: PLC0415
+
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(zip(*points(BATCHES), strict=True))
+
+    return DataLoader(Stream(), batch_size=BATCH)
+
+
+@scenario
+def projected_without_a_known_length(folder: Path) -> Any:
+    patience = keras.callbacks.EarlyStopping(monitor="loss", patience=9)
+    with printed() as out:
+        fit(patience, monitor(folder, verbose=True), data=stream(), epochs=3)
+    return {"printed": out.getvalue(), "events": list(read_events(folder / "run"))}
+
+
+@scenario
+def projected_never(folder: Path) -> Any:
+    with printed() as out:
+        history = fit(monitor(folder, verbose=True, project_after=None)).history
+    return {"printed": out.getvalue(), "history": history}
 
 
 def truth(folder: Path, nvml: Path) -> Any:

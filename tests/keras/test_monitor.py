@@ -27,6 +27,13 @@ FITTED = {
     "footprint/co2e_kg",
     "footprint/water_l",
 }
+PROJECTED = {
+    "projection/total_kwh",
+    "projection/total_kwh_low",
+    "projection/total_kwh_high",
+    "projection/co2e_kg",
+    "projection/remaining_s",
+}
 INFERRED = FITTED - {"energy/epoch_kwh", "energy/train_kwh", "energy/validate_kwh"}
 Results = Callable[[str], Any]
 
@@ -322,11 +329,58 @@ def test_keras_methods_are_wrapped_once_and_look_as_they_did(results: Results) -
     assert outcome == {"signature": True, "wraps": 1, "wrong call": "TypeError"}
 
 
-def test_one_summary_is_printed_and_a_quiet_monitor_prints_nothing(results: Results) -> None:
+def test_a_projection_and_a_summary_are_printed_and_a_quiet_monitor_prints_nothing(results: Results) -> None:
     outcome = results("one_summary")
-    assert outcome["printed"].count("trainwatt:") == 1
+    assert outcome["printed"].count("trainwatt:") == 2
     assert "France" in outcome["printed"]
     assert outcome["quiet"] == ""
+
+
+def lines_of(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if "whole run" in line]
+
+
+def test_what_is_planned_is_what_happens(results: Results) -> None:
+    outcomes = results("plans")
+    assert [outcome["planned"] for outcome in outcomes] == [outcome["made"] for outcome in outcomes]
+    assert [outcome["batches"] for outcome in outcomes] == [VAL_BATCHES] * 4 + [1, BATCHES // 4, None]
+
+
+def test_a_training_is_projected_from_its_first_epoch_on(results: Results) -> None:
+    outcome = results("projected")
+    assert all(set(row) >= PROJECTED and row["projection/total_kwh"] for row in outcome["rows"])
+    for row in outcome["rows"]:
+        low, central, high = (float(row[f"projection/total_kwh{end}"]) for end in ("_low", "", "_high"))
+        assert float(row["energy/total_kwh"]) <= low * (1 + 1e-6) <= central * (1 + 2e-6) <= high * (1 + 3e-6)
+    last = outcome["rows"][-1]
+    assert float(last["projection/total_kwh"]) == pytest.approx(float(last["energy/total_kwh"]))
+    assert lines_of(outcome["printed"])[0].startswith("trainwatt: epoch 1 of 3; whole run about ")
+    assert [event["epochs"] for event in outcome["events"]] == [1, 2, 3]
+    assert outcome["summary"]["projection"]["remaining_s"] == 0
+
+
+def test_a_projection_has_a_line_of_its_own_below_the_progress_bar(results: Results) -> None:
+    assert "\ntrainwatt: epoch 1" in results("projected")["printed"]
+
+
+def test_a_projection_after_some_steps_may_be_asked_for(results: Results, backend: str) -> None:
+    outcome = results("projected_by_steps_executed_at_once")
+    events = [event["steps"] for event in outcome["events"] if event["event"] == "projection"]
+    assert events == [6 if backend == "torch" else 8, 8, 16, 24]
+    assert lines_of(outcome["printed"])[0].startswith(f"trainwatt: step {events[0]} of 24; whole run about ")
+
+
+def test_the_length_of_an_epoch_is_known_after_the_first_and_early_stopping_is_told(results: Results) -> None:
+    outcome = results("projected_without_a_known_length")
+    assert [event["steps"] for event in outcome["events"] if event["event"] == "projection"] == [8, 16, 24]
+    assert lines_of(outcome["printed"])[0].startswith("trainwatt: epoch 1 of 3; whole run about ")
+    assert lines_of(outcome["printed"])[0].endswith("; if it runs to the end")
+
+
+def test_projections_may_be_turned_off(results: Results) -> None:
+    outcome = results("projected_never")
+    assert lines_of(outcome["printed"]) == []
+    assert not PROJECTED & set(outcome["history"])
 
 
 def test_a_training_takes_what_its_gpu_draws(results: Results) -> None:

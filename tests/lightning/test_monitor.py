@@ -219,11 +219,14 @@ def test_data_loader_workers_are_left_alone(monitor: FootprintMonitor, capfd: py
     assert "trainwatt" not in capfd.readouterr().err
 
 
-def test_one_summary_is_printed_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_projection_and_a_summary_are_printed_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trainer_with(FootprintMonitor(output_dir=tmp_path, zone="FR")).fit(Classifier(), datamodule=Data())
     printed = capsys.readouterr().out
     lines = Counter(line.split(" ")[0] for line in printed.splitlines())
-    assert lines["trainwatt:"] == lines["train"] == lines["validate"] == lines["total"] == 1
+    assert lines["trainwatt:"] == 2
+    assert lines["train"] == lines["validate"] == lines["total"] == 1
     assert "France" in printed
     assert str(tmp_path) in printed
 

@@ -1,0 +1,305 @@
+"""From the beginning of a run and a plan to what the whole run will take.
+
+The measured past plus the projected rest, so that at the end the projection is the truth. The rest is a sum of terms:
+steps still to be made at the rate of those made, evaluations at the cost of one, and what each epoch takes besides.
+What happens only once counts once: within the first epoch its warm-up is left out of the rate (see
+:mod:`trainwatt.warmup`), from the second on the rate is that of the epochs after the first, later ones weighing more.
+
+The interval holds what the meters will have read at the end of the run with a chance of 90 %; how wrong the meters are
+is another matter. It stands on the spread of what was seen, and on priors for what cannot be seen yet, which were
+chosen on other runs than those that ``benchmarks/projection.py`` shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from trainwatt.footprint import Quantity
+from trainwatt.plan import Plan
+from trainwatt.profile import Block
+from trainwatt.timeline import Phase, Span, SpanKey, merged
+from trainwatt.units import J_PER_KWH
+from trainwatt.warmup import Beginning, Cost, beginning
+
+_Z = 1.645  # standard errors to either side: a two-sided 90 % interval
+_WITHIN = 0.04  # prior standard deviation of the rate of the rest of an epoch
+_NEXT = 0.10  # of later epochs, when one was seen: a cache filled in the first makes them cheaper, heat dearer
+_EPOCHS = 0.055  # prior standard deviation of epochs
+_PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
+_ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
+_HALF_LIFE = 6.0  # epochs after which one weighs half
+_FIRST = 0.5  # what the first epoch without its warm-up weighs among the others, where it is like them
+_LIKE = 0.15  # relative distance from them up to which it is
+_FIRST_UNTIL = 8  # closed epochs up to which it is looked at
+_PARTS = 10**9  # of a training of which only the part that is done is known
+_RECENT = 24  # moments that are looked at of it
+_TRAIN: Phase = "train"
+_UNSEEN = 0.5  # relative standard deviation of an evaluation that was not seen yet
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a run when it is projected.
+
+    Attributes:
+        phases: the whole run so far, by phase.
+        epochs: the latest closed epochs, oldest first.
+        closed: how many epochs are closed.
+        closed_steps: training steps in these.
+        blocks: the beginning of the run.
+    """
+
+    phases: Mapping[Phase, Span]
+    epochs: Sequence[Mapping[Phase, Span]] = ()
+    closed: int = 0
+    closed_steps: int = 0
+    blocks: Sequence[Block] = ()
+
+    @property
+    def steps(self) -> int:
+        """Training steps so far."""
+        return self.phases["train"].steps if "train" in self.phases else 0
+
+    @property
+    def later(self) -> Sequence[Mapping[Phase, Span]]:
+        """Closed epochs after the run's first."""
+        return self.epochs[1:] if self.closed == len(self.epochs) else self.epochs
+
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether the beginning of the run still tells something."""
+        evaluations = sum("validate" in epoch for epoch in self.epochs)
+        return self.closed <= _FIRST_UNTIL or (evaluations == 1 and "validate" in self.epochs[-1])
+
+    def first_blocks(self, phase: Phase) -> list[Block]:
+        """The blocks of a phase in the first epoch that has any."""
+        blocks = [block for block in self.blocks if block.key.phase == phase]
+        return [block for block in blocks if block.key.epoch == blocks[0].key.epoch]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What a run will have taken when it ends as planned.
+
+    Attributes:
+        energy_kwh: of the whole run, as the meters will show it; 90 % interval.
+        seconds: of the whole run.
+        remaining_s: until it ends.
+        phases_j: joules of the whole run by phase.
+        epochs: epochs that were closed by then.
+        steps: training steps that were made by then.
+        plan: what was to come.
+    """
+
+    energy_kwh: Quantity
+    seconds: float
+    remaining_s: float
+    phases_j: Mapping[Phase, float] = field(default_factory=dict)
+    epochs: int = 0
+    steps: int = 0
+    plan: Plan = field(default_factory=Plan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able form."""
+        return {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "total_kwh": self.energy_kwh.to_dict(),
+            "seconds": self.seconds,
+            "remaining_s": self.remaining_s,
+            "phases_j": dict(self.phases_j),
+            "may_stop": self.plan.may_stop,
+        }
+
+
+def project(past: Past, plan: Plan) -> Projection | None:
+    """What the whole run will take.
+
+    Args:
+        past: what was measured.
+        plan: what is to come.
+
+    Returns:
+        None where the plan sets no end that is known, or nothing was trained yet.
+    """
+    rest = _rest(past, plan)
+    if rest is None:
+        return None
+    rate = _rate(past, rest)
+    evaluation, doubt = _evaluation(past, plan, rate)
+    to_come: dict[Phase, Cost] = {
+        "train": rest.units * rate.cost,
+        "validate": (rest.evaluations if plan.validates else _as_before(past, rest, "validate")) * evaluation,
+        "checkpoint": _as_before(past, rest, "checkpoint") * _each(past, "checkpoint"),
+        "other": rest.epochs * _besides(past),
+    }
+    rest_s, rest_j = np.maximum(sum(to_come.values(), np.zeros(2)), 0.0)
+    unseen = doubt * to_come["validate"][1] / rest_j if rest_j > 0 else 0.0
+    spread = math.exp(_Z * math.hypot(_error(past, rest, rate), unseen))
+    past_s = sum(span.seconds for span in past.phases.values())
+    past_j = sum(span.total_j for span in past.phases.values())
+    phases = [phase for phase in [*past.phases, *to_come] if phase in past.phases or to_come[phase][1] > 0]
+    return Projection(
+        energy_kwh=Quantity(*((past_j + each) / J_PER_KWH for each in (rest_j / spread, rest_j, rest_j * spread))),
+        seconds=past_s + rest_s,
+        remaining_s=rest_s,
+        phases_j={
+            phase: past.phases.get(phase, Span()).total_j + float(to_come.get(phase, np.zeros(2))[1])
+            for phase in dict.fromkeys(phases)
+        },
+        epochs=past.closed,
+        steps=past.steps,
+        plan=plan,
+    )
+
+
+def project_course(course: Sequence[tuple[float, float]]) -> Quantity | None:
+    """What a whole training will take, where no more is known than what it had taken at some moments.
+
+    Args:
+        course: the part of the training that was done, 0 to 1, and kWh up to then; in the order of time.
+
+    Returns:
+        kWh with a 90 % interval; None where nothing was done yet.
+    """
+    if not course or course[-1][0] <= 0:
+        return None
+    spans = [
+        Span(joules={"": (kwh - before_kwh) * J_PER_KWH}, steps=round((done - before) * _PARTS))
+        for (before, before_kwh), (done, kwh) in pairwise([(0.0, 0.0), *course])
+    ]
+    recent = [{_TRAIN: span} for span in spans[-_RECENT:]]
+    projection = project(
+        Past(merged((SpanKey(0, _TRAIN), span) for span in spans), recent, len(spans)), Plan(steps=_PARTS)
+    )
+    return projection.energy_kwh if projection else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is still to be made: training in steps, or in epochs where no steps are counted."""
+
+    units: float
+    within: float  # of these, in the current epoch
+    epochs: float
+    evaluations: int
+    by_steps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """Cost of a unit of training, and the relative standard error of what was seen."""
+
+    cost: Cost
+    error: float
+
+
+def _rest(past: Past, plan: Plan) -> _Rest | None:
+    if not past.steps:
+        left = (plan.epochs or 0) - past.closed
+        if not past.closed or plan.epochs is None or left < 0:
+            return None
+        evaluations = plan.evaluations(plan.epochs, 0) - plan.evaluations(past.closed, 0)
+        return _Rest(left, 0, left, evaluations, by_steps=False)
+    open_steps = past.steps - past.closed_steps + (0 if past.closed else plan.skipped_steps)
+    whole = past.closed - (1 if plan.skipped_steps else 0)
+    per_epoch = past.epochs[-1]["train"].steps if whole > 0 and "train" in past.epochs[-1] else plan.steps_per_epoch
+    limits = [] if plan.steps is None else [plan.steps - past.steps]
+    if plan.epochs is not None and past.closed >= plan.epochs:
+        limits.append(0)
+    elif plan.epochs is not None and per_epoch:
+        limits.append((plan.epochs - past.closed) * per_epoch - open_steps)
+    if not limits:
+        return None
+    left = max(0, min(limits))
+    epochs = past.closed + ((open_steps + left) / per_epoch if per_epoch else 0.0)
+    evaluations = plan.evaluations(epochs, past.steps + left) - plan.evaluations(past.closed, past.steps)
+    if left and plan.validates_last:
+        evaluations += plan.ends_between(epochs, past.steps + left)
+    within = min(left, per_epoch - open_steps) if per_epoch and (open_steps or not past.closed) else 0
+    return _Rest(left, left if per_epoch is None else max(0, within), epochs - past.closed, evaluations, by_steps=True)
+
+
+def _cost(span: Span | None) -> Cost:
+    return np.array([span.seconds, span.total_j]) if span else np.zeros(2)
+
+
+def _begun(past: Past, phase: Phase) -> Beginning:
+    return beginning(past.first_blocks(phase))
+
+
+def _rate(past: Past, rest: _Rest) -> _Rate:
+    """Of the epochs, the first without its warm-up, where it is like the others at all."""
+    seen = [epoch["train"] for epoch in past.later if "train" in epoch]
+    if rest.by_steps:
+        seen = [span for span in seen if span.steps]
+    costs = np.array([_cost(span) / (span.steps if rest.by_steps else 1) for span in seen])
+    if seen and past.closed > _FIRST_UNTIL:
+        return _mean(costs)
+    begun = _begun(past, "train")
+    train = past.epochs[0]["train"] if seen and "train" in past.epochs[0] else past.phases["train"]
+    first = (_cost(train) - begun.excess) / (train.steps or past.closed)
+    if not seen:
+        return _Rate(first, begun.error)
+    later = _mean(costs)
+    if np.abs(first / np.maximum(later.cost, 1e-12) - 1).max() > _LIKE:
+        return later
+    return _mean(np.vstack([first, costs]), first=_FIRST)
+
+
+def _mean(costs: Cost, first: float = 1.0) -> _Rate:
+    """The mean of epochs, of which later ones weigh more, and what it tells of the mean of those to come."""
+    weights = 0.5 ** (np.arange(len(costs))[::-1] / _HALF_LIFE)
+    weights[0] *= first
+    mean = weights @ costs / weights.sum()
+    spread = weights @ (costs[:, 1] / mean[1] - 1) ** 2 if mean[1] > 0 else 0.0
+    count = weights.sum() ** 2 / (weights @ weights)
+    variance = (_PRIOR_EPOCHS * _EPOCHS**2 + spread) / (_PRIOR_EPOCHS + max(0.0, weights.sum() - 1))
+    return _Rate(mean, math.sqrt(variance * _ALIKE / count))
+
+
+def _error(past: Past, rest: _Rest, rate: _Rate) -> float:
+    """Relative standard deviation of the rest."""
+    if not rest.units:
+        return rate.error
+    if past.later:
+        to_come = _EPOCHS * math.sqrt(_ALIKE / max(1.0, rest.epochs))
+        return math.hypot(rate.error, to_come)
+    within = rest.within / rest.units
+    return math.hypot(rate.error, within * _WITHIN + (1 - within) * _NEXT)
+
+
+def _evaluation(past: Past, plan: Plan, rate: _Rate) -> tuple[Cost, float]:
+    """Cost of an evaluation, and its relative standard deviation beyond that of the rate."""
+    seen = [epoch["validate"] for epoch in past.later if "validate" in epoch and epoch["validate"].entries]
+    whole = past.phases.get("validate")
+    if whole is None or not whole.entries:
+        batches = plan.validation_batches or 0
+        return rate.cost * plan.validation_share * batches, _UNSEEN
+    if len(seen) > 1 or (seen and whole.entries > seen[0].entries):
+        return _mean(np.array([_cost(span) / span.entries for span in seen])).cost, 0.0
+    return (_cost(whole) - _begun(past, "validate").excess) / whole.entries, 0.0
+
+
+def _each(past: Past, phase: Phase) -> Cost:
+    """Cost of entering a phase once."""
+    span = past.phases.get(phase, Span())
+    return _cost(span) / max(1, span.entries)
+
+
+def _as_before(past: Past, rest: _Rest, phase: Phase) -> float:
+    """How often a phase will still be entered, if it comes as often as it came."""
+    entries = past.phases.get(phase, Span()).entries
+    return entries / past.closed * rest.epochs if past.closed else entries / max(1, past.steps) * rest.units
+
+
+def _besides(past: Past) -> Cost:
+    """What an epoch takes outside of all phases; what the first does is begin the run and wait for its figures."""
+    others = [_cost(epoch.get("other")) for epoch in past.later]
+    return _mean(np.array(others)).cost if others else np.zeros(2)

@@ -1,0 +1,122 @@
+"""When a run is projected, from what, and when that is told."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from trainwatt.ledger import Ledger
+from trainwatt.plan import Plan
+from trainwatt.projection import Past, Projection, project
+from trainwatt.report import Report
+from trainwatt.timeline import Phase, Span, SpanKey, merged
+
+_RECENT_EPOCHS = 24  # that a projection looks at
+_EVERY_S = 1.0  # a projection takes up to a millisecond
+_FIRST_STEPS, _FIRST_PART = 50, 0.01  # of a run that may end within its first epoch
+
+
+class Projector:
+    """Projects one run, once that is due.
+
+    Args:
+        after: the first epoch, a number of steps, or None for never.
+
+    Attributes:
+        due_step: the number of steps at which the first projection is due within an epoch; infinite where it is not.
+        latest: the latest projection.
+    """
+
+    def __init__(self, after: int | Literal["epoch"] | None) -> None:
+        self.due_step: float = math.inf
+        self.latest: Projection | None = None
+        self._after = after
+        self._plan: Plan | None = None
+        self._due = False
+        self._told: Projection | None = None
+        self._closed: deque[int] = deque(maxlen=_RECENT_EPOCHS)
+        self._settled: dict[int, dict[Phase, Span]] = {}
+        self._epochs = self._steps = 0
+        self._latest_s = -math.inf
+
+    @property
+    def again_s(self) -> float:
+        """Until when, on the ledger's clock, a projection within an epoch is as good as new."""
+        return self._latest_s + _EVERY_S
+
+    @property
+    def begins(self) -> bool:
+        """Whether there is something to project, and nothing has been yet."""
+        return self._plan is not None and self._after is not None and self.latest is None
+
+    def plan(self, plan: Plan) -> None:
+        """What is to come; it may be told again when more is known."""
+        self._plan = plan
+        total = plan.total_steps()
+        if self._due:
+            return
+        if isinstance(self._after, int):
+            self.due_step = self._after
+        elif self._after == "epoch" and plan.one_epoch and total:
+            self.due_step = max(_FIRST_STEPS, math.ceil(_FIRST_PART * total))
+
+    def step_is_due(self) -> None:
+        """The steps have been made after which the first projection is due."""
+        self.due_step, self._due = math.inf, True
+
+    def end_epoch(self, epoch: int, report: Report) -> None:
+        """An epoch has been closed.
+
+        Args:
+            epoch: its number.
+            report: of the run up to its end.
+        """
+        self._closed.append(epoch)
+        self._epochs += 1
+        self._steps = report.phases["train"].steps if "train" in report.phases else 0
+        self._due |= self._after == "epoch"
+
+    def project(
+        self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float
+    ) -> Projection | None:
+        """What the whole run will take; None before that is due, or where it cannot be known.
+
+        Args:
+            report: of the run up to now.
+            ledger: of the same run.
+            rest: what it has not booked yet.
+            now_s: on the ledger's clock.
+        """
+        if self._plan is None or not self._due:
+            return None
+        self._latest_s = now_s
+        projection = project(self._past(report, ledger, rest, now_s), self._plan)
+        self.latest = projection or self.latest
+        return projection
+
+    def is_news(self, projection: Projection) -> Literal["first", "again", False]:
+        """Whether it is the first, or has left the interval of the one that was news before."""
+        before, central = self._told, projection.energy_kwh.central
+        if before is not None and before.energy_kwh.low <= central <= before.energy_kwh.high:
+            return False
+        self._told = projection
+        return "first" if before is None else "again"
+
+    def _past(self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float) -> Past:
+        epochs = [self._epoch(epoch, ledger, rest) for epoch in self._closed]
+        past = Past(report.phases, epochs, self._epochs, self._steps)
+        return replace(past, blocks=ledger.blocks(now_s)) if past.needs_blocks else past
+
+    def _epoch(self, epoch: int, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
+        """The spans of a closed epoch, which are added up only once when they are settled."""
+        phases = self._settled.get(epoch)
+        if phases is None:
+            phases = merged([*ledger.timeline.epoch(epoch), *(each for each in rest if each[0].epoch == epoch)])
+            if epoch < ledger.settled_epoch:
+                self._settled[epoch] = phases
+        if len(self._settled) > _RECENT_EPOCHS:
+            del self._settled[min(self._settled)]
+        return phases
