@@ -133,10 +133,22 @@ def _how(device: Mapping[str, Any]) -> str:
     return how_text(Device(**{name: device[name] for name in names}, share=device.get("attributed_share")))
 
 
+def projection_line(summary: Summary) -> str:
+    """What the whole of a run that goes on will take; empty where that is not known."""
+    projection = summary.get("projection")
+    if summary["status"] != "running" or not projection or projection["remaining_s"] <= 0:
+        return ""
+    left = duration_text(projection["remaining_s"])
+    energy, mass = energy_range_text(Quantity(**projection["total_kwh"])), _mass(projection["co2e_kg"], "CO2e")
+    end = "; if it runs to the end" if projection["may_stop"] else ""
+    return f"whole run about {energy}, {mass}, {left} left{end}"
+
+
 def _meaning(summary: Summary) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not summary.get("footprint") or not summary.get("site"):
         return (), ()
-    lines = list(_footprint(summary["footprint"], summary["site"]))
+    lines = [projection_line(summary)] if projection_line(summary) else []
+    lines += _footprint(summary["footprint"], summary["site"])
     if summary.get("lifetime"):
         lines.append(Lifetime(**summary["lifetime"]).text())
     return tuple(lines), _factors(summary["footprint"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainwatt.digest import digest
 from trainwatt.plan import Plan
@@ -148,6 +148,15 @@ class Run:
         """
         if self._session:
             self._session.note({"event": "score", "name": name, "value": value})
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Put something of your own into the run folder's events, with what the run has taken by then.
+
+        Args:
+            event: JSON-able, with an ``event`` that says what it is.
+        """
+        if self._session:
+            self._session.note(event)
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""

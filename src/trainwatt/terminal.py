@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from trainwatt.digest import Digest, Table
 from trainwatt.notebook import digest_html
@@ -32,25 +32,30 @@ class _Html:
         return self._shown.text()
 
 
-def show(shown: Digest) -> None:
+def show(shown: Digest, file: TextIO | None = None) -> None:
     """Show a run's summary, in the best form that this place allows.
 
     In a notebook as HTML; in a terminal with rich, where it is installed; in one line where the environment has ``CI``,
     whose logs are long enough; in no form by any but the first process of a distributed program; else as plain text.
+
+    Args:
+        shown: what.
+        file: where to; None: standard output.
     """
     if not _is_first(os.environ):
         return
+    file = file or sys.stdout
     if _in_notebook():
         display: Any = import_module("IPython.display").display  # it is loaded already
         display(_Html(shown))
     elif in_ci(os.environ):
-        _write(shown.line())
-    elif sys.stdout.isatty() and find_spec("rich"):
+        _write(shown.line(), file)
+    elif file.isatty() and find_spec("rich"):
         from rich.console import Console  # noqa: PLC0415  # only where it is used
 
-        _print_rich(shown, Console())
+        _print_rich(shown, Console(file=file))
     else:
-        _write("\n" + shown.text())
+        _write("\n" + shown.text(), file)
 
 
 def in_ci(environ: Mapping[str, str]) -> bool:
@@ -109,5 +114,5 @@ def _in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _write(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # it was asked for
+def _write(text: str, file: TextIO) -> None:
+    print(text, file=file, flush=True)  # it was asked for
