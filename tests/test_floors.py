@@ -47,6 +47,7 @@ FLOORS = {
     "estimate": 4,
     "record": 5,
     "recorded": 5,
+    "comparison": 5,
     "terminal": 5,
     "export": 5,
     "settings": 5,

@@ -76,6 +76,11 @@ class RecordedRun:
         """``running``, ``finished``, ``failed``, ``interrupted``, or ``killed``: it did not live to tell."""
         return str(self.summary["status"])
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """The last value of each metric that was evaluated, by name."""
+        return {event["name"]: event["value"] for event in self.events if event.get("event") == "score"}
+
     def to_pandas(self) -> pd.DataFrame:
         """A row for each phase of each epoch: epoch, phase, seconds, steps, entries, joules, kwh and mean watts.
 

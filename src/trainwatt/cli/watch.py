@@ -78,8 +78,7 @@ def view(run: RecordedRun, watts: float | None = None) -> Digest:
     """
     now = [f"{watts:.0f} W now"] if watts is not None else []
     epochs = [f"{run.summary['epochs']} epochs"] if run.summary.get("epochs") else []
-    scores = {event["name"]: event["value"] for event in run.events if event.get("event") == "score"}
-    line = ", ".join([*now, *epochs, *(f"{name} {value:.4g}" for name, value in scores.items())])
+    line = ", ".join([*now, *epochs, *(f"{name} {value:.4g}" for name, value in run.scores.items())])
     shown = digest(run.summary, run.folder)
     return replace(shown, meaning=tuple(filter(None, (line, *shown.meaning))), factors=())
 
