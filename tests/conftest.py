@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
 from standins import nvml as standin
 from standins.virtual import VirtualClock
+
+os.environ.pop("CI", None)  # a summary is shorter there
 
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")

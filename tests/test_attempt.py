@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from standins.meters import StandInCounter
 from standins.virtual import VirtualClock, run_until
+from trainwatt.digest import summary_text
 from trainwatt.plan import Plan
 from trainwatt.power.device import Device, Found
 from trainwatt.record import read_events, read_summary
@@ -20,7 +21,6 @@ from trainwatt.report import Report
 from trainwatt.sampler import Sampler
 from trainwatt.session import Session
 from trainwatt.settings import Settings
-from trainwatt.text import summary_text
 
 WATTS = 100.0
 EPOCH_S, STEPS = 10.0, 50
@@ -72,7 +72,7 @@ def test_a_resumed_training_reports_the_whole_and_each_attempt(tmp_path: Path) -
     assert [each.total_j for each in whole.attempts] == pytest.approx([WATTS * EPOCH_S] * 2)
     assert [each.lost_j for each in whole.attempts] == [0, 0]
     assert whole.metrics()["energy/total_kwh"] == pytest.approx(2 * WATTS * EPOCH_S / 3.6e6)
-    assert "of that 0.278 Wh in 1 earlier attempt" in summary_text(whole)
+    assert ", 0.278 Wh in 1 earlier attempt\n" in summary_text(whole.summary())
 
 
 def test_what_was_spent_after_the_last_checkpoint_is_counted_and_told_as_lost(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_was_spent_after_the_last_checkpoint_is_counted_and_told_as_lost(tm
     whole = second.finish()
     assert joules(whole) == pytest.approx(2.6 * WATTS * EPOCH_S)
     assert whole.attempts[0].lost_j == pytest.approx(0.6 * WATTS * EPOCH_S)
-    assert "0.167 Wh of it lost work that was made again" in summary_text(whole)
+    assert "(0.167 Wh of it lost work that was made again)" in summary_text(whole.summary())
     assert whole.summary()["attempts"][0]["lost_j"] == whole.attempts[0].lost_j
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from standins.grid_api import GridApi, serving
 from standins.meters import StandInCounter
 from standins.virtual import VirtualClock, run_until
+from trainwatt.digest import summary_text
 from trainwatt.footprint import Quantity, footprint
 from trainwatt.hourly import Hourly
 from trainwatt.live import GreatBritain, Interval
@@ -27,7 +28,6 @@ from trainwatt.sampler import Sampler
 from trainwatt.session import Session
 from trainwatt.settings import Settings
 from trainwatt.site import Site
-from trainwatt.text import summary_text
 
 STATIC = Site(zone="GB", environ={})
 HOUR_S = 3600.0
@@ -98,7 +98,7 @@ def test_hours_of_which_nothing_is_known_are_at_the_static_factor_and_said_to_be
     assert factor.value == pytest.approx((2 * 100 + 2 * static) / 4, rel=0.01)  # one hour stands in for the next
     assert "50%, at the static carbon intensity" in factor.note
     assert "Ember" in factor.note
-    assert "50% of the energy by NESO" in summary_text(report)
+    assert "50% of the energy by NESO" in summary_text(report.summary())
 
 
 def test_a_source_that_fails_leaves_the_static_factor_marked_as_such(api: GridApi) -> None:

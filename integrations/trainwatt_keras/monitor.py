@@ -53,7 +53,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         full_w: watts of the processor at full load, where it can only be estimated.
         project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
             whole run, its first 50 steps or 1 %; a number of steps; None: never.
-        prog_bar: whether the progress bar's last line of an epoch shows the energy so far, in Wh.
+        prog_bar: whether the progress bar's last line of an epoch shows the energy, so far and of the whole run, and
+            where it has room the emissions.
         verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.

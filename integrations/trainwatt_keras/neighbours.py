@@ -11,7 +11,7 @@ from typing import Any
 
 from keras.callbacks import Callback, CallbackList, ProgbarLogger
 
-from trainwatt.units import WH_PER_KWH
+from trainwatt.bar import bar_figures
 
 _DEPTH = 8  # frames between a hook and its list: room for subclasses that call their super
 _ENDS = ("on_epoch_end", "on_test_end", "on_predict_end")  # where the progress bar writes its last line
@@ -41,11 +41,26 @@ def put_first(callback: Callback) -> CallbackList | None:
     return callbacks
 
 
+class _Text(float):
+    """A figure that the bar prints as it is: of all others it prints four decimals."""
+
+    text: str
+
+    def __truediv__(self, count: float) -> _Text:
+        """The bar divides by the number of values that it has added up, which is 1."""
+        return self
+
+    def __format__(self, form: str) -> str:
+        return self.text
+
+
 def for_the_bar(logs: Mapping[str, Any], ours: Mapping[str, float], *, shown: bool) -> dict[str, Any]:
-    """The logs as the progress bar shows them: of our values only the energy so far, in Wh, and that only if wanted."""
+    """The logs as the progress bar shows them: of our values only energy and emissions, and these only if wanted."""
     others = {name: value for name, value in logs.items() if name not in ours}
-    if shown and "energy/total_kwh" in logs:
-        others["Wh"] = logs["energy/total_kwh"] * WH_PER_KWH
+    if shown:
+        for figure in bar_figures({name: logs[name] for name in ours if name in logs}):
+            others[figure.unit] = value = _Text(figure.value)
+            value.text = figure.text
     return others
 
 

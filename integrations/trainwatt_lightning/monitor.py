@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from trainwatt.bar import UNITS, bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
@@ -17,7 +18,6 @@ from trainwatt.session import Status
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
-from trainwatt.units import WH_PER_KWH
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
 
@@ -49,7 +49,8 @@ class FootprintMonitor(Callback):
         full_w: watts of the processor at full load, where it can only be estimated.
         project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
             whole run, its first 50 steps or 1 %; a number of steps; None: never.
-        prog_bar: whether the progress bar shows the energy so far, in Wh.
+        prog_bar: whether the progress bar shows the energy, so far and of the whole run, and where it has room the
+            emissions.
         verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
@@ -176,9 +177,10 @@ class FootprintMonitor(Callback):
         self._batches += 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connectors
         if every and self._batches % every == 0:
-            report = self._run.step_report() if trainer.loggers else None
+            report = self._run.step_report() if trainer.loggers or self._prog_bar else None
             if report is not None:
                 log(trainer, report.step_metrics(), step=trainer.global_step)
+                self._show(trainer, report.metrics())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch has ended, its evaluation included."""
@@ -281,11 +283,19 @@ class FootprintMonitor(Callback):
             return
         metrics = report.metrics()
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+        self._show(trainer, metrics)
+
+    def _show(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """On the progress bar, in the units that read best now."""
         if self._prog_bar and metrics:
-            trainer.progress_bar_metrics["Wh"] = metrics["energy/total_kwh"] * WH_PER_KWH
+            shown: dict[str, Any] = trainer.progress_bar_metrics
+            for unit in UNITS:
+                shown.pop(unit, None)
+            shown.update(bar_texts(metrics))
 
     def _finish(self, trainer: Trainer, status: Status) -> None:
         trainer.__dict__.pop("save_checkpoint", None)
+        close_rich_bar(trainer)
         self._print = print
         report = self._run.stop(status)
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
@@ -297,6 +307,13 @@ def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
     """Give values to each of the Trainer's loggers."""
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=step)
+
+
+def close_rich_bar(trainer: Trainer) -> None:
+    """A bar that is still live would be drawn over the summary; it is closed again by the Trainer, to no effect."""
+    bar = trainer.progress_bar_callback
+    if any(cls.__name__ == "RichProgressBar" for cls in type(bar).__mro__) and trainer.state.fn is not None:
+        bar.teardown(trainer, trainer.lightning_module, trainer.state.fn)  # type: ignore[union-attr]
 
 
 def _samples(trainer: Trainer, batch: Any) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
+from trainwatt.bar import bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report
@@ -19,7 +20,6 @@ from trainwatt.session import Status
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
-from trainwatt.units import WH_PER_KWH
 from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
 from trainwatt_transformers.plan import plan_of
@@ -57,7 +57,8 @@ class FootprintCallback(TrainerCallback):
         full_w: watts of the processor at full load, where it can only be estimated.
         project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
             whole run, its first 50 steps or 1 %; a number of steps; None: never.
-        prog_bar: whether the progress bar shows the energy so far, in Wh.
+        prog_bar: whether the progress bar shows the energy, so far and of the whole run, and where it has room the
+            emissions.
         verbose: whether to print the projection and, at the end of a run, a summary.
         output_dir: where run folders are made; None: no run folder.
         run_name: the run folder's name; None: the start time.
@@ -319,7 +320,7 @@ class FootprintCallback(TrainerCallback):
         report, tokens = self._run.step_report(), state.num_input_tokens_seen - self._step_tokens
         self._step_tokens = state.num_input_tokens_seen
         values = report.step_metrics() | _per_token(report.recent, tokens) if report else {}
-        self._show(values)
+        self._show(report)
         return values
 
     def _epoch_values(self, state: TrainerState) -> dict[str, float]:
@@ -327,7 +328,7 @@ class FootprintCallback(TrainerCallback):
         report, tokens = self._run.end_epoch(), state.num_input_tokens_seen - self._epoch_tokens
         self._epoch_tokens, self._epoch_over = state.num_input_tokens_seen, False
         values = report.metrics() | _per_token(report.epoch.get("train", Span()), tokens) if report else {}
-        self._show(values)
+        self._show(report)
         return values
 
     def _say(self, line: str) -> None:
@@ -337,13 +338,13 @@ class FootprintCallback(TrainerCallback):
         write = next((bar.write for bar in bars if bar is not None), print)
         write(line)
 
-    def _show(self, values: dict[str, float]) -> None:
+    def _show(self, report: Report | None) -> None:
         """On transformers' own progress bar."""
-        if not (self._prog_bar and values and self._trainer):
+        if not (self._prog_bar and report and self._trainer):
             return
         for callback in self._trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
-                callback.training_bar.set_postfix(Wh=values["energy/total_kwh"] * WH_PER_KWH, refresh=False)
+                callback.training_bar.set_postfix(bar_texts(report.metrics()), refresh=False)
 
 
 def _add(values: dict[str, float], logs: dict[str, Any], state: TrainerState) -> None:

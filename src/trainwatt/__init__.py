@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.comparison import Comparison, compare
+from trainwatt.recorded import RecordedRun, read_run
 from trainwatt.run import Run, measure
 from trainwatt.site import Site
 
 if TYPE_CHECKING:
     from trainwatt.green import GreenStopper
 
-__all__ = ["GreenStopper", "Run", "Site", "measure"]
+__all__ = ["Comparison", "GreenStopper", "RecordedRun", "Run", "Site", "compare", "measure", "read_run"]
 __version__ = "0.1.0"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from trainwatt.digest import footprint_text
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.site import Factor, Site
 from trainwatt.site.hardware import board_power, hardware_of
-from trainwatt.text import energy_range_text, footprint_text
+from trainwatt.text import energy_range_text
 from trainwatt.units import WH_PER_KWH
 
 # What a board draws of its limit, with its share of the machine around it. In the middle the limit itself, as the ML
@@ -47,7 +48,7 @@ class Estimate:
         doubt = f" ({self.power.note})" if self.power.note else ""
         return (
             f"{self.count} x {self.gpu}{doubt} for {self.hours:g} h: {energy_range_text(energy)}\n"
-            f"{footprint_text(self.footprint, self.site)}\n"
+            f"{footprint_text(self.footprint.to_dict(), self.site.to_dict())}\n"
             f"  {self.power.text()}\n  {self.load.text()}\n"
             f"An estimate before anything was measured: high and low differ {wide}-fold in energy alone.\n"
             f"Measure a few minutes of the training to know better."

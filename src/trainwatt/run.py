@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.digest import digest
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
+from trainwatt.recorded import Summary
 from trainwatt.report import Report
 from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
-from trainwatt.text import summary_text
+from trainwatt.terminal import show
 from trainwatt.timeline import Phase
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from trainwatt.settings import Options
+
+_log = logging.getLogger("trainwatt")
 
 
 class Run:
@@ -35,7 +40,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings, say: Callable[[str], object] = print) -> None:
-        self.summary: dict[str, Any] = {}
+        self.summary = Summary()
         self._settings = settings
         self._say = say
         self._session: Session | None = None
@@ -70,14 +75,20 @@ class Run:
         session, self._session = self._session, None
         report = session.finish(status) if session else None
         if session and report:
-            self.summary = report.summary()
+            self.summary = Summary.of(report.summary(), session.folder)
             if self._trains:
                 self._ended = session.state_dict()
             if "train" in report.phases:
                 self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
-                print("\n" + summary_text(report, session.folder), flush=True)  # noqa: T201  # it was asked for
+                self._show()
         return report
+
+    def _show(self) -> None:
+        try:
+            show(digest(self.summary, self.summary.folder))
+        except Exception:  # noqa: BLE001  # a terminal that cannot show it must not end the program
+            _log.exception("trainwatt: the summary cannot be shown here")
 
     def __enter__(self) -> Self:
         return self if self._session else self.start()
@@ -146,6 +157,15 @@ class Run:
         """
         if self._session:
             self._session.note({"event": "score", "name": name, "value": value})
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Put something of your own into the run folder's events, with what the run has taken by then.
+
+        Args:
+            event: JSON-able, with an ``event`` that says what it is.
+        """
+        if self._session:
+            self._session.note(event)
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""

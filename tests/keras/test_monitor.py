@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,13 +153,15 @@ def test_all_other_callbacks_keep_their_order(results: Results) -> None:
 def test_the_progress_bar_ends_an_epoch_with_one_figure_of_ours_if_wanted(results: Results) -> None:
     lines = results("progress_bar")
     assert len(lines["True"]) == len(lines["False"]) == 2
-    assert all("Wh: " in line and "energy/" not in line for line in lines["True"])
-    assert not any("Wh" in line or "energy/" in line or "footprint/" in line for line in lines["False"])
+    assert all(re.search(r" - (J|Wh): [0-9.]{3,6}$", line) and "energy/" not in line for line in lines["True"])
+    assert not any(
+        " - J:" in line or " - Wh:" in line or "energy/" in line or "footprint/" in line for line in lines["False"]
+    )
 
 
 def test_a_progress_bar_of_the_users_is_left_as_it_was(results: Results) -> None:
     outcome = results("the_users_own_bar_is_left_as_it_was")
-    assert "Wh: " in outcome["text"]
+    assert re.search(" - (J|Wh): ", outcome["text"])
     assert outcome["left"] == []
 
 
@@ -273,7 +276,7 @@ def test_energy_of_a_sample_is_absent_where_their_number_is_not_known(results: R
 def test_the_summary_of_an_evaluation_comes_after_its_progress_bar(results: Results) -> None:
     bar, summary = results("inference_prints").split("trainwatt: ")
     assert "loss: " in bar
-    assert "Wh: " in bar
+    assert re.search(" - (J|Wh): ", bar)
     assert "loss: " not in summary
 
 

@@ -1,4 +1,7 @@
-"""The command line: ``trainwatt COMMAND``. Exit codes: 0 done, 1 it failed, 2 the command line is wrong."""
+"""The command line: ``trainwatt COMMAND``.
+
+Exit codes: 0 done, 1 it failed, 2 the command line is wrong; ``trainwatt run`` exits as the command that it measures.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,25 @@ import sys
 from collections.abc import Sequence
 
 from trainwatt import __version__
-from trainwatt.cli import doctor, estimate, export, lifetime, regions
+from trainwatt.cli import completion, doctor, estimate, export, lifetime, regions, run, watch
 from trainwatt.errors import ArgumentError
 
-COMMANDS = (doctor, estimate, export, lifetime, regions)
+COMMANDS = (doctor, watch, run, export, estimate, regions, lifetime, completion)
+
+_EPILOG = """\
+examples:
+  trainwatt doctor                      what can be measured here
+  trainwatt run -- python train.py      measure any script
+  trainwatt watch                       look at the latest run of ./footprint while it goes on
+  trainwatt COMMAND --help              each has examples, and --json
+
+exit codes: 0 done, 1 it failed, 2 the command line is wrong; `run` exits as the command that it measures
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except ArgumentError as error:
@@ -30,8 +43,14 @@ def _told(error: Exception, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="trainwatt", description="What a training run takes.")
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="trainwatt",
+        description="What a training run takes: energy, CO2e, water and money.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

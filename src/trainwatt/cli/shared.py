@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.record import SUMMARY, read_summary
+from trainwatt.record import EVENTS, SUMMARY
+from trainwatt.recorded import Summary, read_run
 from trainwatt.site import Site
 from trainwatt.units import J_PER_KWH, WH_PER_KWH
 
@@ -23,14 +24,15 @@ _KWH_PER |= {"wh": 1 / WH_PER_KWH, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6}
 
 
 def command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], says: str, example: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], says: str, *examples: str
 ) -> argparse.ArgumentParser:
     """A command with its help, and with ``--json`` as all have it."""
     parser = commands.add_parser(
         name,
         help=says,
         description=says[0].upper() + says[1:] + ".",
-        epilog=f"example: {example}",
+        epilog="\n".join([f"example{'s' * (len(examples) > 1)}:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -54,23 +56,33 @@ def site_of(options: argparse.Namespace) -> Site:
     return Site(**{name: getattr(options, name) for name in names})
 
 
-def summary_of(run: str) -> dict[str, Any]:
+def summary_of(run: str) -> Summary:
     """The summary of a run folder, or of the ``summary.json`` in it.
 
     Raises:
         OSError: there is none.
-        ValueError: it is none of trainwatt's.
+        ValueError: it is none of trainwatt's, or the run was killed before it was complete.
     """
-    path = Path(run)
-    try:
-        summary = read_summary(path.parent if path.name == SUMMARY else path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{run}: no run folder with a {SUMMARY} in it") from None
-    except ValueError as error:
-        raise ValueError(f"{run}: its {SUMMARY} is spoilt: {error}") from None
-    if not isinstance(summary, dict) or not {"footprint", "site", "devices", "about"} <= summary.keys():
-        raise ValueError(f"{run}: its {SUMMARY} is not one of trainwatt, or of an older version")
+    summary = read_run(run).summary
+    if not {"footprint", "site", "about"} <= summary.keys():
+        raise ValueError(f"{run}: the run was killed before it could tell where it was and on what")
     return summary
+
+
+def latest_run(folder: str) -> Path:
+    """A run folder itself, or the latest in a folder of run folders.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(folder)
+    path = path.parent if path.name == SUMMARY else path
+    if (path / EVENTS).exists() or (path / SUMMARY).exists():
+        return path
+    runs = [events.parent for events in path.glob(f"*/{EVENTS}")]
+    if not runs:
+        raise FileNotFoundError(f"{folder}: no run folder, and no folder of them")
+    return max(runs, key=lambda run: run.stat().st_mtime)
 
 
 def show(options: argparse.Namespace, text: str, state: Mapping[str, Any]) -> int:

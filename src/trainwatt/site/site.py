@@ -173,10 +173,7 @@ class Site:
 
     def text(self) -> str:
         """The place, its carbon intensity and where both come from, in a line."""
-        intensity = self.carbon_intensity
-        where = f"{self.name}, {self.cloud}" if self.cloud else self.name
-        source = " ".join(filter(None, (intensity.source, intensity.year)))
-        return f"{where} ({self.origin}): {intensity.value:.0f} gCO2e/kWh ({source}), PUE {self.pue.value:.2f}"
+        return site_text(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able form, with every factor's source and year."""
@@ -197,6 +194,14 @@ class Site:
                 "market_intensity": self.market.to_dict() if self.market else None,
             },
         }
+
+
+def site_text(site: Mapping[str, Any]) -> str:
+    """What :meth:`Site.text` tells, from what :meth:`Site.to_dict` makes."""
+    intensity, pue = site["factors"]["carbon_intensity"], site["factors"]["pue"]
+    where = f"{site['name']}, {site['cloud']}" if site["cloud"] else site["name"]
+    source = " ".join(filter(None, (intensity["source"], intensity["year"])))
+    return f"{where} ({site['origin']}): {intensity['value']:.0f} gCO2e/kWh ({source}), PUE {pue['value']:.2f}"
 
 
 def _changed(site: Site, **changes: Any) -> Site:

@@ -1,0 +1,41 @@
+"""``trainwatt completion``."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.cli.shared import command, show
+
+if TYPE_CHECKING:
+    from trainwatt.cli.shared import Commands
+
+SHELLS = ("bash", "zsh", "fish")
+_NEEDS = 'it is made by shtab, which is not installed: pip install "trainwatt[completion]"'
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "completion",
+        run,
+        "what a shell needs to complete these commands",
+        "trainwatt completion bash > ~/.local/share/bash-completion/completions/trainwatt",
+        "trainwatt completion zsh > ~/.zfunc/_trainwatt",
+        "trainwatt completion fish > ~/.config/fish/completions/trainwatt.fish",
+    )
+    parser.add_argument("shell", choices=SHELLS, help="which")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the script."""
+    try:
+        shtab: Any = import_module("shtab")
+    except ImportError:
+        raise ValueError(_NEEDS) from None
+    from trainwatt.cli import parser  # noqa: PLC0415  # which lists this module
+
+    script: str = shtab.complete(parser(), options.shell)
+    return show(options, script.rstrip(), {"shell": options.shell, "script": script})

@@ -1,0 +1,134 @@
+"""``trainwatt run``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.cli.shared import add_site, command, positive, site_of
+from trainwatt.digest import digest
+from trainwatt.errors import ArgumentError
+from trainwatt.power.device import KINDS
+from trainwatt.run import Run, measure
+from trainwatt.terminal import show
+
+if TYPE_CHECKING:
+    from trainwatt.cli.shared import Commands
+    from trainwatt.session import Status
+
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_OF_THE_TERMINAL = ("SIGINT", "SIGQUIT")  # Ctrl-C and Ctrl-\, which it sends to the command, too
+_ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as shells tell it
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "run",
+        run,
+        "measure any command, in any language; exits as the command does",
+        "trainwatt run -- python train.py --epochs 20",
+        "trainwatt run --zone FR --name baseline -- torchrun --nproc-per-node 8 train.py",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run, after two dashes")
+    parser.add_argument("--name", help="the run folder's name (default: the start time)")
+    parser.add_argument("--output-dir", default="footprint", help="where run folders are made (default: %(default)s)")
+    parser.add_argument("--devices", nargs="+", choices=KINDS, default=KINDS, help="what to measure (default: all)")
+    parser.add_argument("--interval", type=positive, default=1.0, help="at most so many seconds between samples")
+    parser.add_argument("--quiet", action="store_true", help="print no summary")
+    add_site(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and measure the machine meanwhile; its own exit code, or 128 and the signal that ended it."""
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not words:
+        raise ArgumentError("COMMAND", "", "a command after two dashes, such as: trainwatt run -- python train.py")
+    measured = measure(
+        site=site_of(options),
+        devices=options.devices,
+        interval=options.interval,
+        output_dir=options.output_dir,
+        run_name=options.name,
+        project_after=None,
+        verbose=False,
+    )
+    code = _measured(measured, words, options)
+    _tell(measured, options)
+    return code
+
+
+def _measured(measured: Run, words: list[str], options: argparse.Namespace) -> int:
+    measured.start()
+    status: Status = "failed"
+    code = _NOT_FOUND
+    try:
+        with _signals() as children:
+            process = subprocess.Popen(words, stdout=sys.stderr.fileno() if options.json else None)  # noqa: S603
+            children.append(process)
+            code = process.wait()
+        status = _status(code)
+    except OSError as error:
+        code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        sys.stderr.write(f"trainwatt: {words[0]}: {error.strerror}\n")
+    finally:
+        code = code if code >= 0 else _BY_SIGNAL - code
+        measured.note({"event": "exit", "code": code})
+        measured.stop(status)
+    return code
+
+
+@contextmanager
+def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """What we are told is told to the command, and we wait for how it ends."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        if signal.Signals(number).name in _OF_THE_TERMINAL and _in_foreground():
+            return
+        for child in children:
+            child.send_signal(number)
+
+    known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    before = {number: signal.signal(number, forward) for number in known}
+    try:
+        yield children
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal's keys reach us and the command alike."""
+    try:
+        with Path(os.ctermid()).open(encoding="utf-8") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (AttributeError, OSError):  # on Windows, and where there is none
+        return False
+
+
+def _status(code: int) -> Status:
+    ends = [int(getattr(signal, name)) for name in _ENDS if hasattr(signal, name)]
+    if code == 0:
+        return "finished"
+    return "interrupted" if -code in ends or code - _BY_SIGNAL in ends else "failed"
+
+
+def _tell(measured: Run, options: argparse.Namespace) -> None:
+    """On standard error: standard output is the command's own."""
+    summary: Mapping[str, Any] = measured.summary
+    if options.json:
+        sys.stdout.write(json.dumps(summary, indent=1) + "\n")
+    elif summary and not options.quiet:
+        show(digest(summary, measured.summary.folder), sys.stderr)

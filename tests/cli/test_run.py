@@ -1,0 +1,135 @@
+"""``trainwatt run``: any command is measured, and behaves as if it were not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import typed
+from trainwatt import read_run
+
+TRAINWATT = [sys.executable, "-m", "trainwatt", "run", "--zone", "FR", "--name", "run"]
+
+
+def run(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*TRAINWATT, *options, "--", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def python(folder: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, sys.executable, "-c", code, options=options)
+
+
+def test_a_script_is_measured_and_its_output_is_its_own(tmp_path: Path) -> None:
+    done = python(tmp_path, "import sys; print('loss', sum(range(10**6))); print('a word', file=sys.stderr)")
+    assert (done.returncode, done.stdout) == (0, "loss 499999500000\n")
+    assert "a word" in done.stderr
+    assert "trainwatt: run finished after" in done.stderr
+    read = read_run(tmp_path / "footprint/run")
+    assert read.status == "finished"
+    assert read.summary["total_j"] > 0
+    assert read.summary["site"]["zone"] == "FR"
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "finished"), (1, "failed"), (42, "failed"), (143, "interrupted")])
+def test_the_exit_code_is_the_commands(code: int, status: str, tmp_path: Path) -> None:
+    assert python(tmp_path, f"raise SystemExit({code})").returncode == code
+    read = read_run(tmp_path / "footprint/run")
+    assert read.status == status
+    assert [event["code"] for event in read.events if event["event"] == "exit"] == [code]
+
+
+def test_a_command_that_a_signal_ended_is_told_as_shells_do(tmp_path: Path) -> None:
+    assert python(tmp_path, "import os; os.kill(os.getpid(), 9)").returncode == 128 + 9
+    assert read_run(tmp_path / "footprint/run").status == "failed"
+
+
+def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
+    done = run(tmp_path, "no-such-command")
+    assert done.returncode == 127
+    assert "trainwatt: no-such-command: No such file" in done.stderr
+    (tmp_path / "script").touch()
+    assert run(tmp_path, "./script").returncode == 126
+    assert run(tmp_path).returncode == 2
+
+
+WAITS = """
+import signal, sys, time
+def leave(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit(3)
+signal.signal(signal.{name}, leave)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT"])
+def test_signals_reach_the_command_which_ends_as_it_likes(name: str, tmp_path: Path) -> None:
+    command = [*TRAINWATT, "--", sys.executable, "-c", WAITS.format(name=name)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(getattr(signal, name))
+        assert process.stdout.read() == f"{name}\n"
+    assert process.returncode == 3
+    assert read_run(tmp_path / "footprint/run").summary["seconds"] > 0
+
+
+def test_a_command_may_be_measured_from_within_too(tmp_path: Path) -> None:
+    code = "import trainwatt\nwith trainwatt.measure(zone='FR', run_name='within', verbose=False): sum(range(10**6))"
+    assert python(tmp_path, code).returncode == 0
+    outer, inner = (read_run(tmp_path / "footprint" / name).summary for name in ("run", "within"))
+    assert 0 < inner["seconds"] < outer["seconds"]
+    assert 0 < inner["total_j"] < outer["total_j"]
+
+
+def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
+    done = python(tmp_path, "print('loss')", "--json")
+    assert json.loads(done.stdout) == read_run(tmp_path / "footprint/run").summary
+    assert done.stderr == "loss\n"
+
+
+def test_a_quiet_one_prints_nothing(tmp_path: Path) -> None:
+    done = python(tmp_path, "pass", "--quiet", "--devices", "cpu", "ram", "--interval", "0.5", "--output-dir", "runs")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert read_run(tmp_path / "runs/run").status == "finished"
+
+
+def test_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
+    """The terminal sends it to both."""
+    script = f"""
+import os, pty, subprocess, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, {[*TRAINWATT, "--quiet", "--", sys.executable, "-c", COUNTS]!r})
+text = b""
+while b"ready" not in text:
+    text += os.read(terminal, 1000)
+os.write(terminal, b"\\x03")
+try:
+    while part := os.read(terminal, 1000):
+        text += part
+except OSError:
+    pass
+print(text.decode(), "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    text = typed(script, tmp_path)
+    assert text.count("interrupted") == 1
+    assert "code 0" in text
+
+
+COUNTS = """
+import signal, time
+count = []
+signal.signal(signal.SIGINT, lambda *_: (count.append(1), print("interrupted", flush=True)))
+print("ready", flush=True)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    time.sleep(0.05)
+"""
