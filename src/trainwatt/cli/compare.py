@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if options.write:
         write(options.write, comparison_page(runs, metric))
         return show(options, str(options.write), {"written": str(options.write)})
-    found = {each.name: each for each in standings(runs, metric)}
-    rows = [_state(each, found.get(each.name)) for each in Comparison(runs).runs]
+    found = {each.folder: each for each in standings(runs, metric)}
+    rows = [_state(each, found.get(each.folder)) for each in Comparison(runs).runs]
     return show(options, Comparison(runs).text(), {"metric": metric or None, "runs": rows})
 
 

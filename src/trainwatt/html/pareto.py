@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint import Quantity
@@ -17,12 +18,14 @@ class Standing:
     """A run among others.
 
     Attributes:
+        folder: of the run.
         name: of the run.
         kwh: what it took.
         value: the best that its metric was.
         front: whether no other run has at least as good a metric for less, or a better one for as much.
     """
 
+    folder: Path
     name: str
     kwh: Quantity
     value: float
@@ -62,7 +65,7 @@ def standings(runs: Sequence[RecordedRun], metric: str) -> list[Standing]:
         best = max(best, _good(course))
         summary = run.summary
         kwh = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
-        made.append(Standing(run.name, kwh, float(course.best[-1]), front))
+        made.append(Standing(run.folder, run.name, kwh, float(course.best[-1]), front))
     return made
 
 

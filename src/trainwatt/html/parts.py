@@ -18,10 +18,16 @@ class Cell:
     Attributes:
         text: what it shows.
         order: what it is sorted by; None: its text.
+        more: smaller, under it.
     """
 
     text: str
     order: float | None = None
+    more: str = ""
+
+    def html(self) -> str:
+        """What it shows."""
+        return escape(self.text) + (f"<small>{escape(self.more)}</small>" if self.more else "")
 
 
 Row = Sequence[str | Cell]
@@ -38,6 +44,7 @@ class Grid:
         figures: the numbers of the columns that hold figures.
         sortable: whether its columns can be sorted by a click.
         total: whether the last row is the sum of the others.
+        stacked: whether its cells stand under each other on a phone, each with the name of its column.
     """
 
     caption: str
@@ -46,14 +53,15 @@ class Grid:
     figures: Iterable[int] = ()
     sortable: bool = False
     total: bool = False
+    stacked: bool = False
 
     def html(self) -> str:
         """The table, in a box of its own that scrolls where it is too wide; on paper it does not."""
         figures = set(self.figures)
         head = "".join(self._head(name, figure=number in figures) for number, name in enumerate(self.header))
         last = len(self.rows) - 1 if self.total else None
-        body = "".join(_row(row, figures, total=number == last) for number, row in enumerate(self.rows))
-        sortable = " data-sortable" if self.sortable else ""
+        body = "".join(self._row(row, figures, total=number == last) for number, row in enumerate(self.rows))
+        sortable = (" data-sortable" if self.sortable else "") + (' class="stacked"' if self.stacked else "")
         return (
             f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
             f"<table{sortable}><caption>{escape(self.caption)}</caption>"
@@ -64,15 +72,15 @@ class Grid:
         shown = f'<button type="button">{escape(name)}</button>' if self.sortable else escape(name)
         return f'<th scope="col"{_class(figure)}>{shown}</th>'
 
-
-def _row(row: Row, figures: set[int], *, total: bool) -> str:
-    cells = []
-    for number, cell in enumerate(row):
-        cell = cell if isinstance(cell, Cell) else Cell(cell)  # noqa: PLW2901
-        tag, scope = ("th", ' scope="row"') if number == 0 else ("td", "")
-        order = "" if cell.order is None else f' data-order="{cell.order!r}"'
-        cells.append(f"<{tag}{scope}{order}{_class(number in figures)}>{escape(cell.text)}</{tag}>")
-    return f"<tr{' class=total' if total else ''}>{''.join(cells)}</tr>"
+    def _row(self, row: Row, figures: set[int], *, total: bool) -> str:
+        cells = []
+        for number, each in enumerate(row):
+            cell = each if isinstance(each, Cell) else Cell(each)
+            tag, scope = ("th", ' scope="row"') if number == 0 else ("td", "")
+            order = "" if cell.order is None else f' data-order="{cell.order!r}"'
+            name = f' data-name="{escape(self.header[number])}"' if self.stacked and number else ""
+            cells.append(f"<{tag}{scope}{order}{name}{_class(number in figures)}>{cell.html()}</{tag}>")
+        return f"<tr{' class=total' if total else ''}>{''.join(cells)}</tr>"
 
 
 def _class(figure: bool) -> str:

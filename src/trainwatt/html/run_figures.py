@@ -14,11 +14,12 @@ from trainwatt.html.charts import regions as regions_chart
 from trainwatt.html.parts import Cell, Chart, Grid, folded, section
 from trainwatt.html.places import places_of
 from trainwatt.html.price import point_of, rungs_of
+from trainwatt.html.scale import mass_unit, shown
 from trainwatt.recorded import RecordedRun
-from trainwatt.text import duration_text, energy_text, figures, mass_range_text
+from trainwatt.text import duration_text, energy_text, figures
 
-_LEGEND_PX = 40
-_AXIS_PX = 60
+_LEGEND_PX = 26
+_AXIS_PX = 50
 _METRICS = 4
 _LINES = 40
 
@@ -124,17 +125,20 @@ def elsewhere(run: RecordedRun) -> str:
         return ""
     some = places.some()
     least, most = places.ranked[0], places.ranked[-1]
+    unit = mass_unit(most[2].central)
     lead = (
-        f"By the yearly mean of each grid, machine and building being the same: from {mass_range_text(least[2])} CO₂e "
-        f"in {least[1]} to {mass_range_text(most[2])} in {most[1]}."
+        f"By the yearly mean of each grid, machine and building being the same: from {shown(least[2], unit)[0]} CO₂e "
+        f"in {least[1]} to {shown(most[2], unit)[0]} in {most[1]}."
     )
     spec = regions_chart.regions(some, places.own)
     height = regions_chart.height(some) + _AXIS_PX
     chart = Chart("regions", spec, lead, f"Lines: the range of each. All by {places.source}.", height)
     rows = [
-        (name, zone, Cell(mass_range_text(kg), kg.central), Cell(f"{value:.0f}", value))
+        (name, zone, Cell(shown(kg, unit)[0], kg.central), shown(kg, unit)[1], Cell(f"{value:.0f}", value))
         for zone, name, kg, value in places.ranked
     ]
-    grid = Grid("The same run in every region", ("region", "zone", "CO₂e", "gCO₂e/kWh"), rows, (2, 3), sortable=True)
+    grid = Grid(
+        "The same run in every region", ("region", "zone", "CO₂e", "range", "gCO₂e/kWh"), rows, (2, 3, 4), sortable=True
+    )
     tall = grid.html().replace('class="scroll"', 'class="scroll tall"', 1)
     return section("The same run elsewhere", chart.html(), folded(f"All {len(rows)} regions", tall), lead=lead)

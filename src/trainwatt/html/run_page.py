@@ -11,8 +11,9 @@ from trainwatt.html import run_figures, run_tables
 from trainwatt.html.page import page
 from trainwatt.html.parts import paragraph, section, tiles
 from trainwatt.html.past import stop_of
+from trainwatt.html.scale import mass_unit, money, shown, volume_unit
 from trainwatt.recorded import RecordedRun
-from trainwatt.text import duration_text, energy_range_text, energy_text, mass_range_text, mass_text
+from trainwatt.text import duration_text, energy_range_text, energy_text
 
 _CUT_SHORT = {
     "killed": "This run was killed before it could end: what follows is what it had written until then.",
@@ -56,26 +57,18 @@ def _header(run: RecordedRun) -> str:
 def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
     summary = run.summary
     energy = facts.energy_kwh(summary)
-    yield "Energy", energy_text(energy.central), _range(energy_range_text(energy))
+    yield "Energy", energy_text(energy.central), energy_range_text(energy).partition("(")[2].rstrip(")")
     footprint = summary.get("footprint")
     if footprint:
-        kg = facts.co2e_kg(summary)
-        yield "CO₂e", mass_text(kg.central), _range(mass_range_text(kg))
-        cost = footprint["cost"]
-        if cost:
-            text = Quantity(**cost).text(footprint["currency"] or "")
-            yield "Electricity", text.partition(" (")[0], _range(text)
-        water = Quantity(**footprint["water_l"]).text("L")
-        yield "Water", water.partition(" (")[0], _range(water)
+        kg, water = facts.co2e_kg(summary), Quantity(**footprint["water_l"])
+        yield "CO₂e", *shown(kg, mass_unit(kg.central))
+        yield "Water", *shown(water, volume_unit(water.central))
+        if footprint["cost"]:
+            yield "Cost", *money(Quantity(**footprint["cost"]), footprint["currency"] or "")
     yield "Time", duration_text(summary["seconds"]), f"{summary['epochs']} epochs" if summary["epochs"] > 1 else ""
     share = summary.get("measured_share")
     if share is not None:
-        yield "Measured", f"{share:.0%}", "of the energy; the rest is estimated" if share < 1 else "of the energy"
-
-
-def _range(text: str) -> str:
-    """The part in brackets."""
-    return text.partition("(")[2].rstrip(")")
+        yield "Measured", f"{share:.0%}", "the rest is estimated" if share < 1 else "of the energy"
 
 
 def _sections(run: RecordedRun) -> Iterator[str]:

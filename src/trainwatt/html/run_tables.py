@@ -10,11 +10,13 @@ from trainwatt.digest import projection_line
 from trainwatt.export import citation as cite
 from trainwatt.export import facts
 from trainwatt.footprint import Quantity
+from trainwatt.html.charts.power import phase_text
 from trainwatt.html.parts import Cell, Grid, Row, folded, paragraph
+from trainwatt.html.scale import Unit, brief_text, energy_unit, mass_unit, volume_unit
 from trainwatt.lifetime import Lifetime
 from trainwatt.recorded import RecordedRun
 from trainwatt.site.site import site_text
-from trainwatt.text import duration_text, energy_range_text, energy_text, figures, mass_range_text
+from trainwatt.text import duration_text, energy_text, figures
 from trainwatt.units import kwh_from_j
 
 
@@ -27,8 +29,8 @@ def phases(run: RecordedRun) -> str:
     spans = [(name, span["seconds"], sum(span["joules"].values())) for name, span in summary["phases"].items()]
     rows = [
         (
-            name.replace("_", " "),
-            duration_text(seconds),
+            phase_text(name),
+            brief_text(seconds),
             energy_text(kwh_from_j(joules)),
             f"{joules / total_j:.1%}",
             f"{figures(joules / seconds)} W" if seconds > 0 else "",
@@ -53,8 +55,8 @@ def devices(run: RecordedRun) -> str:
         )
         for each in run.summary["devices"]
     ]
-    header = ("device", "energy", "share", "how", "may be", "source")
-    return Grid("Energy by device", header, rows, (1, 2)).html() if rows else ""
+    header = ("device", "energy", "share", "how", "range", "source")
+    return Grid("Energy by device", header, rows, (1, 2), stacked=True).html() if rows else ""
 
 
 def _share(device: Mapping[str, Any]) -> str:
@@ -74,7 +76,9 @@ def footprint(run: RecordedRun) -> str:
     if not summary.get("footprint"):
         return ""
     rows = list(_meaning(summary))
-    table = Grid("Footprint of the run", ("", "central", "low", "high", "made with"), rows, (1, 2, 3)).html()
+    table = Grid(
+        "Footprint of the run", ("", "central", "low", "high", "made with"), rows, (1, 2, 3), stacked=True
+    ).html()
     lifetime = summary.get("lifetime")
     beside = [projection_line(summary), Lifetime(**lifetime).text() if lifetime else ""]
     return table + "".join(paragraph(each, "lead") for each in beside)
@@ -82,28 +86,27 @@ def footprint(run: RecordedRun) -> str:
 
 def _meaning(summary: Mapping[str, Any]) -> Iterator[Row]:
     told = summary["footprint"]
-    currency = told["currency"] or ""
-    kwh, kg = energy_range_text, mass_range_text
     named = {
-        "facility_kwh": ("energy with the building's", kwh),
-        "co2e_kg": ("CO₂e, operational, location-based", kg),
-        "market_kg": ("CO₂e by contract, market-based", kg),
-        "embodied_kg": ("CO₂e embodied in the GPUs, apart", kg),
-        "water_l": ("water", lambda quantity: quantity.text("L")),
-        "cost": ("electricity", lambda quantity: quantity.text(currency)),
+        "facility_kwh": ("energy with the building's", energy_unit),
+        "co2e_kg": ("CO₂e, operational, location-based", mass_unit),
+        "market_kg": ("CO₂e by contract, market-based", mass_unit),
+        "embodied_kg": ("CO₂e embodied in the GPUs, apart", mass_unit),
+        "water_l": ("water", volume_unit),
+        "cost": ("electricity", lambda _: Unit(told["currency"] or "", 1.0)),
     }
-    yield _ranged("energy of the machine", facts.energy_kwh(summary), kwh, "")
-    for key, (name, text) in named.items():
+    energy = facts.energy_kwh(summary)
+    yield _ranged("energy of the machine", energy, energy_unit(energy.central), "")
+    for key, (name, unit_for) in named.items():
         quantity = facts.quantity(told[key])
         if quantity is not None:
-            yield _ranged(name, quantity, text, ", ".join(told["derivation"].get(key, ())))
+            yield _ranged(name, quantity, unit_for(quantity.central), ", ".join(told["derivation"].get(key, ())))
 
 
-def _ranged(name: str, quantity: Quantity, text: Any, made_with: str) -> Row:
-    central, _, rest = text(quantity).partition(" (")
-    low, _, high = rest.rstrip(")").partition(" to ")
-    unit = central.partition(" ")[2]
-    return name, central, f"{low} {unit}".strip(), f"{high} {unit}".strip(), made_with
+def _ranged(name: str, quantity: Quantity, unit: Unit, made_with: str) -> Row:
+    low, central, high = (
+        f"{figures(value * unit.per_base, 2)} {unit.name}" for value in (quantity.low, quantity.central, quantity.high)
+    )
+    return name, central, low, high, made_with
 
 
 def factors(run: RecordedRun) -> str:
@@ -121,7 +124,7 @@ def factors(run: RecordedRun) -> str:
         for each in (told["factors"] if told else ())
     ]
     header = ("factor", "value", "range", "source", "year", "basis")
-    return Grid("Factors and their sources", header, rows, (1, 2)).html() if rows else ""
+    return Grid("Factors and their sources", header, rows, (1, 2), stacked=True).html() if rows else ""
 
 
 def troubles(run: RecordedRun) -> str:
@@ -136,7 +139,7 @@ def troubles(run: RecordedRun) -> str:
         if each["gap_s"] > 0
     ]
     header = ("what", "why", "remedy")
-    return Grid("What could not be read", header, rows).html() if rows else ""
+    return Grid("What could not be read", header, rows, stacked=True).html() if rows else ""
 
 
 def citation(run: RecordedRun) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from trainwatt.footprint import Quantity
+from trainwatt.text import duration_text, figures
 from trainwatt.units import G_PER_KG, J_PER_KWH, S_PER_H, WH_PER_KWH
 
 Array = npt.NDArray[np.float64]
@@ -39,9 +42,41 @@ def energy_unit(most_kwh: float) -> Unit:
 
 def mass_unit(most_kg: float) -> Unit:
     """For masses up to so many kg."""
-    if most_kg * G_PER_KG < 0.1:
-        return Unit("mg", G_PER_KG * 1e3)
-    return Unit("g", G_PER_KG) if most_kg < 1 else Unit("kg", 1.0)
+    return _unit(most_kg, (("kg", 1.0), ("g", G_PER_KG), ("mg", G_PER_KG * 1e3), ("µg", G_PER_KG * 1e6)))
+
+
+def volume_unit(most_l: float) -> Unit:
+    """For volumes up to so many litres."""
+    return _unit(most_l, (("L", 1.0), ("mL", 1e3), ("µL", 1e6)))
+
+
+def _unit(most: float, units: Sequence[tuple[str, float]]) -> Unit:
+    """The largest unit of which there is one, the smallest where there is none."""
+    return Unit(*next((each for each in units if most * each[1] >= 1), units[-1]))
+
+
+def shown(quantity: Quantity, unit: Unit) -> tuple[str, str]:
+    """A figure, and its range, with two significant figures, as people read them.
+
+    Args:
+        quantity: in kWh, kg or litres.
+        unit: to show it in.
+    """
+    ends = (quantity.low, quantity.central, quantity.high)
+    low, central, high = (figures(value * unit.per_base, 2) for value in ends)
+    return f"{central} {unit.name}", f"{low} to {high}"
+
+
+def money(cost: Quantity, currency: str) -> tuple[str, str]:
+    """A cost, and its range; below a hundredth of a currency's unit there is nothing to be read."""
+    if cost.central < 0.005:
+        return f"< 0.01 {currency}".strip(), ""
+    return shown(cost, Unit(currency, 1.0))
+
+
+def brief_text(seconds: float) -> str:
+    """A duration, in milliseconds below a second."""
+    return f"{figures(seconds * 1e3, 2)} ms" if 0 < seconds < 0.95 else duration_text(seconds)
 
 
 def time_unit(most_s: float) -> Unit:

@@ -5,6 +5,7 @@ Colours are CSS custom properties of the page: so that one picture serves light 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,16 +35,16 @@ _CONFIG: Spec = {
     "axisX": {"grid": False, "tickCount": {"expr": "max(3, width / 90)"}, "labelFlush": True},
     "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "tickCount": 5},
     "legend": {
-        "orient": "top",
+        "orient": "bottom",
         "direction": "horizontal",
-        "columns": {"expr": "max(2, floor(width / 130))"},
+        "columns": {"expr": "max(1, floor(width / 170))"},
         "title": None,
         "labelColor": MUTED,
         "labelFontSize": 12,
         "labelLimit": 220,
         "symbolType": "square",
         "symbolStrokeWidth": 0,
-        "offset": 8,
+        "offset": 10,
     },
     "text": {"color": INK, "fontSize": 12},
     "rule": {"color": MUTED},
@@ -95,16 +96,29 @@ def mark(kind: str, **properties: Any) -> Spec:
     return {"type": kind, **properties}
 
 
-def labelled_rule(x: float, label: str, *, color: str = WARN, right: bool = True) -> list[Spec]:
-    """An upright line where something happened, with a label at its head."""
+def log_ticks(least: float, most: float) -> list[float]:
+    """Where an axis of ratios is marked: at 1 and 3 of each power of ten."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
+    return [tick for tick in ticks if least <= tick <= most]
+
+
+def labelled_rule(x: float, label: str, *, color: str = WARN, at: float = 0) -> list[Spec]:
+    """An upright line where something happened, with a label left of it.
+
+    Args:
+        x: where.
+        label: what happened.
+        color: of both.
+        at: pixels from the top.
+    """
     data = {"values": [{"x": x, "label": label}]}
     where = {"x": {"field": "x", "type": "quantitative"}}
-    side = {"align": "left", "dx": 6} if right else {"align": "right", "dx": -6}
     return [
         {"data": data, "mark": mark("rule", color=color, strokeWidth=1.5, strokeDash=[5, 3]), "encoding": where},
         {
             "data": data,
-            "mark": mark("text", baseline="top", color=color, fontWeight=600, **side),
-            "encoding": {**where, "y": {"value": 0}, "text": {"field": "label"}},
+            "mark": mark("text", align="right", baseline="top", dx=-6, color=color, fontWeight=600),
+            "encoding": {**where, "y": {"value": at}, "text": {"field": "label"}},
         },
     ]

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainwatt.html.charts.base import ACCENT, BACKGROUND, INK, MUTED, Spec, at_top, mark, number, spec
+from trainwatt.html.charts.base import ACCENT, BACKGROUND, MUTED, Spec, at_top, mark, spec
+from trainwatt.html.charts.base import number as quantity
 from trainwatt.html.pareto import Standing
 from trainwatt.html.scale import energy_unit
 
 HEIGHT = 340
-_LABELLED = 24
 
 
 def comparison(standings: Sequence[Standing], metric: str) -> Spec:
-    """A point for each run, and the front of those that no other run betters in both."""
+    """A point for each run with its number, and the front of those that no other run betters in both."""
     unit = energy_unit(max(each.kwh.central for each in standings))
     rows = [
         {
             "run": each.name,
+            "number": number,
             "low": unit.of(each.kwh.low),
             "energy": unit.of(each.kwh.central),
             "high": unit.of(each.kwh.high),
             "value": each.value,
             "front": each.front,
         }
-        for each in standings
+        for number, each in enumerate(standings, 1)
     ]
     log = standings[-1].kwh.central > 30 * standings[0].kwh.central > 0
-    along = number("energy", f"energy, {unit.name}", scale={"type": "log"} if log else {"zero": True})
-    up = number("value", axis=at_top(metric), scale={"zero": False, "nice": True, "padding": 14})
+    along = quantity("energy", f"energy, {unit.name}", scale={"type": "log"} if log else {"zero": True})
+    up = quantity("value", axis=at_top(metric), scale={"zero": False, "nice": True, "padding": 14})
     shown = [
         {"field": "run"},
         {"field": "value", "title": metric, "format": ".4~g"},
@@ -41,15 +42,15 @@ def comparison(standings: Sequence[Standing], metric: str) -> Spec:
     }
     ranges = {
         "mark": mark("rule", color=MUTED, strokeWidth=1.5, opacity=0.55),
-        "encoding": {"x": number("low"), "x2": {"field": "high"}, "y": up},
+        "encoding": {"x": along | {"field": "low"}, "x2": {"field": "high"}, "y": up},
     }
     colour = {"condition": {"test": "datum.front", "value": ACCENT}, "value": MUTED}
     points = {
-        "mark": mark("point", filled=True, size=110, opacity=1, stroke=BACKGROUND, strokeWidth=1.5),
+        "mark": mark("point", filled=True, size=420, opacity=1, stroke=BACKGROUND, strokeWidth=1.5),
         "encoding": {"x": along, "y": up, "color": colour, "tooltip": shown},
     }
-    labels = {
-        "mark": mark("text", align="left", dx=2, dy=-12, color=INK, limit=170),
-        "encoding": {"x": along, "y": up, "text": {"field": "run"}},
+    numbers = {
+        "mark": mark("text", color=BACKGROUND, fontWeight=700, fontSize=11),
+        "encoding": {"x": along, "y": up, "text": {"field": "number"}, "tooltip": shown},
     }
-    return spec(rows, HEIGHT, front, ranges, points, *([labels] if len(rows) <= _LABELLED else []))
+    return spec(rows, HEIGHT, front, ranges, points, numbers)

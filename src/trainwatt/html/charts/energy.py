@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainwatt.html.charts.base import SERIES, Spec, mark, number, spec
+from trainwatt.html.charts.power import phase_text
 from trainwatt.html.scale import energy_unit
 from trainwatt.units import kwh_from_j
 
@@ -32,7 +33,7 @@ def energy(summary: Mapping[str, Any]) -> Spec:
             parts[phase, named.get(device, "another device")] += joules
     total_j = summary["total_j"] or 1.0
     rows = [
-        {"phase": phase, "device": device, "energy": unit.of(kwh_from_j(joules)), "share": joules / total_j}
+        {"phase": phase_text(phase), "device": device, "energy": unit.of(kwh_from_j(joules)), "share": joules / total_j}
         for (phase, device), joules in parts.items()
     ]
     devices = list(dict.fromkeys(row["device"] for row in rows))
@@ -42,7 +43,7 @@ def energy(summary: Mapping[str, Any]) -> Spec:
             "y": {
                 "field": "phase",
                 "type": "nominal",
-                "sort": list(summary["phases"]),
+                "sort": [phase_text(phase) for phase in summary["phases"]],
                 "axis": {"title": None, "labelLimit": 110},
             },
             "x": number("energy", unit.name, axis={"grid": True, "domain": False}),

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainwatt.html.charts.base import ACCENT, GOOD, INK, Spec, at_top, labelled_rule, mark, number, spec, tooltip
+from trainwatt.html.charts.base import (
+    ACCENT,
+    GOOD,
+    INK,
+    Spec,
+    at_top,
+    labelled_rule,
+    log_ticks,
+    mark,
+    number,
+    spec,
+    tooltip,
+)
 from trainwatt.html.past import Course, Stop
 from trainwatt.html.price import Rung
 from trainwatt.html.scale import energy_unit, thinned
@@ -40,7 +52,8 @@ def metric(course: Course, total_kwh: float, stop: Stop | None) -> Spec:
             "tooltip": tooltip(value="value", best_so_far="best", **{f"energy,_{unit.name}": "energy"}),
         },
     }
-    stopped = labelled_rule(unit.of(stop.kwh), f"stopped at {stop.at}", color=GOOD, right=False) if stop else []
+    at = 0 if course.falls else HEIGHT - 20  # where the line is not
+    stopped = labelled_rule(unit.of(stop.kwh), f"stopped at {stop.at}", color=GOOD, at=at) if stop else []
     return spec(rows, HEIGHT, line, points, *stopped)
 
 
@@ -58,15 +71,17 @@ def price(rungs: Sequence[Rung], total_kwh: float, point: str, stop: Stop | None
     ]
     prices = [row["price"] for row in rows]
     log = max(prices) > 20 * min(prices)
-    scale = {"type": "log", "domainMin": min(prices) / 2} if log else {"zero": True}
+    least = min(prices) / 2 if log else 0
+    scale = {"type": "log", "domainMin": least} if log else {"zero": True}
+    up = at_top(f"{price_unit.name} for {point}") | ({"values": log_ticks(least, 2 * max(prices))} if log else {})
     domain = {"domain": [0, along_unit.of(total_kwh)], "nice": False}
     bars = {
         "mark": mark("bar", color=ACCENT, opacity=0.7, stroke="var(--card)", strokeWidth=1),
         "encoding": {
             "x": number("from", f"energy so far, {along_unit.name}", scale=domain),
             "x2": {"field": "to"},
-            "y": number("price", axis=at_top(f"{price_unit.name} for {point}"), scale=scale),
-            "y2": {"datum": min(prices) / 2 if log else 0},
+            "y": number("price", axis=up, scale=scale),
+            "y2": {"datum": least},
             "tooltip": tooltip(**{f"{price_unit.name}_for_{point}": "price"}, **{f"up_to,_{along_unit.name}": "to"}),
         },
     }

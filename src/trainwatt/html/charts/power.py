@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from trainwatt.html.charts.base import INK, Spec, at_top, mark, number, spec
 from trainwatt.html.past import Slice
@@ -17,16 +18,26 @@ def colour(phase: Phase) -> str:
     return f"var(--{phase.replace('_', '-')})"
 
 
+def phase_text(phase: str) -> str:
+    """The name of a phase, everywhere in the page."""
+    return phase.replace("_", " ")
+
+
 def power(slices: Sequence[Slice]) -> Spec:
     """A line of watts, and under it the energy in the colours of the phases."""
     unit = time_unit(slices[-1].to_s)
-    rows = [
-        {"from": unit.of(each.from_s), "to": unit.of(each.to_s), "watts": round(each.watts, 2), "phase": each.phase}
+    rows: list[dict[str, Any]] = [
+        {
+            "from": unit.of(each.from_s),
+            "to": unit.of(each.to_s),
+            "watts": round(each.watts, 2),
+            "phase": phase_text(each.phase),
+        }
         for each in slices
     ]
     seen = [phase for phase in PHASES if any(each.phase == phase for each in slices)]
     along = number("from", f"time, {unit.name}", scale={"domain": [0, rows[-1]["to"]], "nice": False})
-    colours = {"domain": seen, "range": [colour(phase) for phase in seen]}
+    colours = {"domain": [phase_text(phase) for phase in seen], "range": [colour(phase) for phase in seen]}
     shown = [
         {"field": "phase", "title": "phase"},
         {"field": "watts", "title": "power, W", "format": ".3~g"},

@@ -49,10 +49,10 @@ def projection(events: Sequence[Mapping[str, Any]], total_kwh: float, truth: str
         "layer": [
             {"mark": mark("rule", color=INK, strokeWidth=1.5)},
             {
-                "mark": mark("text", align="right", baseline="bottom", dy=-4, color=INK, fontWeight=600),
-                "encoding": {"x": {"value": "width"}, "text": {"field": "label"}},
+                "mark": mark("text", align="left", dx=6, baseline="bottom", dy=-4, color=INK, fontWeight=600),
+                "encoding": {"x": {"value": 0}, "text": {"field": "label"}},
             },
         ],
     }
-    stopped = labelled_rule(rows[-1]["done"], stopped_at, color=MUTED, right=False) if stopped_at else []
+    stopped = labelled_rule(rows[-1]["done"], stopped_at, color=MUTED) if stopped_at else []
     return spec(rows, HEIGHT, band, line, across, *stopped)

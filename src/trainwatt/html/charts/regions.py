@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from trainwatt.footprint import Quantity
-from trainwatt.html.charts.base import ACCENT, INK, MUTED, Spec, mark, number, spec
+from trainwatt.html.charts.base import ACCENT, INK, MUTED, Spec, log_ticks, mark, number, spec
 from trainwatt.html.scale import mass_unit
 
 _ROW = 24
@@ -19,7 +20,7 @@ def regions(places: Sequence[tuple[str, Quantity]], own: str) -> Spec:
         own: the one in which it ran.
     """
     unit = mass_unit(max(kg.central for _, kg in places))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "place": name,
             "low": unit.of(max(kg.low, kg.central / 1000)),
@@ -48,15 +49,17 @@ def regions(places: Sequence[tuple[str, Quantity]], own: str) -> Spec:
         {"field": "high", "format": ".2~g"},
     ]
     colour = {"condition": {"test": "datum.own", "value": ACCENT}, "value": MUTED}
-    axis = {"grid": True, "domain": False, "tickCount": 4}
-    along = number("low", f"{unit.name} CO₂e", axis=axis, scale={"type": "log"})
+    least, most = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    scale = {"type": "log", "domain": [least * 0.8, most * 1.2], "nice": False}
+    axis = {"grid": True, "domain": False, "values": log_ticks(least * 0.8, most * 1.2)}
+    along = number("low", f"{unit.name} CO₂e", axis=axis, scale=scale)
     ranges = {
         "mark": mark("rule", strokeWidth=5, opacity=0.35, strokeCap="round"),
         "encoding": {"y": names, "x": along, "x2": {"field": "high"}, "color": colour, "tooltip": shown},
     }
     points = {
         "mark": mark("point", filled=True, size=80, opacity=1),
-        "encoding": {"y": names, "x": number("central"), "color": colour, "tooltip": shown},
+        "encoding": {"y": names, "x": along | {"field": "central"}, "color": colour, "tooltip": shown},
     }
     return spec(rows, height(places), ranges, points)
 
