@@ -56,7 +56,7 @@ def _body(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: st
     parts = [_picture(standings, metric)] if standings else []
     if not standings:
         parts.append(paragraph("None of these runs has recorded a metric to compare them by.", "note"))
-    return "".join([*parts, section("All runs", _table(runs, standings, metric))])
+    return "".join([*parts, section("runs", "All runs", _table(runs, standings, metric))])
 
 
 def _picture(standings: Sequence[Standing], metric: str) -> str:
@@ -69,7 +69,7 @@ def _picture(standings: Sequence[Standing], metric: str) -> str:
     beneath = "Dashed: the Pareto front. Lines: the range of the energy. The numbers are those of the table."
     spec = chart.comparison(standings, metric)
     picture = Chart("comparison", spec, lead, beneath, chart.HEIGHT + _AXIS_PX).html()
-    return section(f"{metric} for its energy", picture, lead=lead)
+    return section("front", f"{metric} for its energy", picture, lead=lead)
 
 
 def _table(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:

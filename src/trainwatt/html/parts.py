@@ -121,16 +121,20 @@ def _json(spec: Spec) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def section(title: str, *blocks: str, lead: str = "") -> str:
-    """A part of the page under a heading; nothing where there is nothing in it."""
+def section(name: str, title: str, *blocks: str, lead: str = "") -> str:
+    """A part of the page under a heading; nothing where there is nothing in it.
+
+    Args:
+        name: unique in its page.
+        title: the heading.
+        blocks: HTML.
+        lead: what it says, in a sentence or two.
+    """
     if not any(blocks):
         return ""
-    name = "".join(each if each.isalnum() else "-" for each in title.lower())
     told = f'<p class="lead">{escape(lead)}</p>' if lead else ""
-    return (
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{told}{"".join(filter(None, blocks))}'
-        "</section>"
-    )
+    heading = f'<h2 id="{name}-title">{escape(title)}</h2>'
+    return f'<section aria-labelledby="{name}-title">{heading}{told}{"".join(blocks)}</section>'
 
 
 def folded(title: str, block: str) -> str:

@@ -69,7 +69,9 @@ def projection(run: RecordedRun) -> str:
     spec = projection_chart.projection(events, total, took, f"stopped at {stop.at}" if stop else "")
     height = projection_chart.HEIGHT + _AXIS_PX
     chart = Chart("projection", spec, lead, "The band is the 90 % interval.", height)
-    return section("Projected and true", chart.html(), folded("As a table", _projections(events)), lead=lead)
+    return section(
+        "projected", "Projected and true", chart.html(), folded("As a table", _projections(events)), lead=lead
+    )
 
 
 def _done(event: Mapping[str, Any]) -> str:
@@ -115,7 +117,7 @@ def _metric(run: RecordedRun, course: past.Course, number: int) -> str:
         ]
         header = ("gain reached", course.name, "energy until then", f"price of {point} more")
         blocks.append(folded("As a table", Grid(f"Price of further {course.name}", header, rows, (1, 2, 3)).html()))
-    return section(f"{course.name} for its energy", *blocks, lead=lead)
+    return section(f"course-{number}", f"{course.name} for its energy", *blocks, lead=lead)
 
 
 def elsewhere(run: RecordedRun) -> str:
@@ -141,4 +143,6 @@ def elsewhere(run: RecordedRun) -> str:
         "The same run in every region", ("region", "zone", "CO₂e", "range", "gCO₂e/kWh"), rows, (2, 3, 4), sortable=True
     )
     tall = grid.html().replace('class="scroll"', 'class="scroll tall"', 1)
-    return section("The same run elsewhere", chart.html(), folded(f"All {len(rows)} regions", tall), lead=lead)
+    return section(
+        "elsewhere", "The same run elsewhere", chart.html(), folded(f"All {len(rows)} regions", tall), lead=lead
+    )

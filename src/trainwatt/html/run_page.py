@@ -72,12 +72,14 @@ def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
 
 
 def _sections(run: RecordedRun) -> Iterator[str]:
-    yield section("Power over time", run_figures.power(run))
-    yield section("Where the energy went", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run))
+    yield section("time", "Power over time", run_figures.power(run))
+    yield section(
+        "where", "Where the energy went", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run)
+    )
     yield run_figures.projection(run)
     yield from run_figures.metrics(run)
-    yield section("Footprint", run_tables.footprint(run), lead=run_tables.footprint_lead(run))
+    yield section("footprint", "Footprint", run_tables.footprint(run), lead=run_tables.footprint_lead(run))
     yield run_figures.elsewhere(run)
-    yield section("Factors", run_tables.factors(run), lead="Every figure that the footprint was made with.")
-    yield section("What could not be read, and what went wrong", run_tables.troubles(run))
-    yield section("How to cite this", run_tables.citation(run))
+    yield section("factors", "Factors", run_tables.factors(run), lead="Every figure that the footprint was made with.")
+    yield section("troubles", "What could not be read, and what went wrong", run_tables.troubles(run))
+    yield section("citation", "How to cite this", run_tables.citation(run))
