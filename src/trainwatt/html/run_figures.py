@@ -92,12 +92,13 @@ def _projections(events: list[dict[str, Any]]) -> str:
 
 def metrics(run: RecordedRun) -> Iterator[str]:
     """Each metric against the energy it took, and what each further point of it took."""
+    stop = past.stop_of(run)
     for number, course in enumerate(past.courses(run)[:_METRICS]):
-        yield _metric(run, course, number)
+        yield _metric(run, course, number, stop)
 
 
-def _metric(run: RecordedRun, course: past.Course, number: int) -> str:
-    total, stop = run.summary["total_kwh"], past.stop_of(run)
+def _metric(run: RecordedRun, course: past.Course, number: int, stop: past.Stop | None) -> str:
+    total = run.summary["total_kwh"]
     best = float(course.best[-1])
     at = energy_text(float(course.kwh[(course.values == best).argmax()]))
     lead = f"The best {course.name} was {best:.4g}, reached after {at}; the run took {energy_text(total)}."

@@ -77,7 +77,7 @@ def footprint(run: RecordedRun) -> str:
         return ""
     rows = list(_meaning(summary))
     table = Grid(
-        "Footprint of the run", ("", "central", "low", "high", "made with"), rows, (1, 2, 3), stacked=True
+        "Footprint of the run", ("what", "central", "low", "high", "made with"), rows, (1, 2, 3), stacked=True
     ).html()
     lifetime = summary.get("lifetime")
     beside = [projection_line(summary), Lifetime(**lifetime).text() if lifetime else ""]

@@ -19,11 +19,13 @@ BACKGROUND = "var(--card)"
 _TEXT = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500}
 _CONFIG: Spec = {
     "aria": False,  # the page names each picture and tells in words what it shows
+    "mark": {"aria": False},
     "background": None,
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
     "view": {"stroke": None},
     "axis": {
         **_TEXT,
+        "aria": False,
         "domainColor": LINE,
         "gridColor": LINE,
         "tickColor": LINE,
@@ -35,6 +37,7 @@ _CONFIG: Spec = {
     "axisX": {"grid": False, "tickCount": {"expr": "max(3, width / 90)"}, "labelFlush": True},
     "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "tickCount": 5},
     "legend": {
+        "aria": False,
         "orient": "bottom",
         "direction": "horizontal",
         "columns": {"expr": "max(1, floor(width / 170))"},
