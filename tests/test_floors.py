@@ -47,6 +47,8 @@ FLOORS = {
     "estimate": 4,
     "record": 5,
     "recorded": 5,
+    "attach": 5,
+    "trackers": 5,
     "comparison": 5,
     "terminal": 5,
     "export": 5,

@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 import keras
 
+from trainwatt.attach import attach, found
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.run import Run, status_of
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
+from trainwatt.trackers import active_trackers
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
@@ -330,4 +332,5 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        self._run.stop(status_of(error))
+        if self._run.stop(status_of(error)) is not None:
+            attach(self._run.summary, found(active_trackers))

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from trainwatt.attach import attach
 from trainwatt.bar import UNITS, bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
@@ -20,6 +21,7 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
+from trainwatt_lightning.trackers import trackers_of
 
 
 class FootprintMonitor(Callback):
@@ -284,6 +286,8 @@ class FootprintMonitor(Callback):
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
             log(trainer, report.inference_metrics(phase), step=trainer.global_step)
+        if report is not None:
+            attach(self._run.summary, trackers_of(trainer))
 
 
 def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
