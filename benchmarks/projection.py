@@ -9,13 +9,12 @@ what trainwatt projected after each epoch; from the same record of epochs follow
 * the linear mean: all energy so far, divided by the epochs so far, times their number;
 * STEP: waits for the fourth epoch, and has all epochs after it cost what that one did.
 
-usage: projection.py [--only KIND] [--keep FOLDER] [--nice N] [--cpu NUMBER] [--fill NUMBER]
+usage: projection.py [--only KIND] [--keep FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
-import atexit
 import os
 import random
 import statistics
@@ -95,7 +94,7 @@ def cases(only: str | None) -> Iterable[Case]:
                     yield case
 
 
-def make(case: Case, folder: Path, library: Path, prefix: Sequence[str]) -> None:
+def make(case: Case, folder: Path, library: Path) -> None:
     """Train, in a process of its own."""
     folder.mkdir()
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
@@ -103,7 +102,7 @@ def make(case: Case, folder: Path, library: Path, prefix: Sequence[str]) -> None
         board = h100(WAVES[case.wave], latency_us=200.0, counter_phase_s=0.037)
         variables |= environment(Machine((board,), origin_s=time.perf_counter()), library, folder)
     options = ["--power", case.power, "--epochs", str(case.epochs), "--size", str(case.size)]
-    command = [*prefix, sys.executable, str(TRAININGS), case.kind, str(case.seed), str(folder), *options]
+    command = [sys.executable, str(TRAININGS), case.kind, str(case.seed), str(folder), *options]
     subprocess.run(command, env=variables, check=True, capture_output=True)
 
 
@@ -224,15 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=KINDS, help="one kind of training")
     parser.add_argument("--keep", type=Path, help="leave the run folders here; those that are there are not made again")
-    parser.add_argument("--nice", type=int, help="priority of the trainings, where the machine is shared")
-    parser.add_argument("--cpu", type=int, help="the processor that they run on")
-    parser.add_argument("--fill", type=int, help="a processor to keep busy with what it has no better use for")
     options = parser.parse_args()
-    if options.fill is not None:  # how fast one thread of a core is depends on whether the other one works
-        filler = ["nice", "-n", "19", "taskset", "-c", str(options.fill), sys.executable, "-c", "while True: pass"]
-        atexit.register(subprocess.Popen(filler).kill)
-    prefix = ["nice", "-n", str(options.nice)] if options.nice is not None else []
-    prefix += ["taskset", "-c", str(options.cpu)] if options.cpu is not None else []
     outcomes = []
     with tempfile.TemporaryDirectory() as temporary:
         root: Path = options.keep or Path(temporary)
@@ -241,14 +232,10 @@ def main() -> None:
         for case in cases(options.only):
             folder = root / f"{case.kind}-{case.seed}"
             if not folder.exists():
-                make(case, folder, library, prefix)
+                make(case, folder, library)
             outcomes.append(outcome(case, folder / "run"))
-            print(
-                case,
-                {made: f"{100 * error:+.1f}" for made, error in outcomes[-1].ours.items()},
-                file=sys.stderr,
-                flush=True,
-            )
+            errors = {made: f"{100 * error:+.1f}" for made, error in outcomes[-1].ours.items()}
+            print(case, errors, file=sys.stderr, flush=True)
     table(outcomes)
     cost()
 

@@ -29,6 +29,7 @@ FLOORS = {
     "sampler": 2,
     "timeline": 2,
     "ledger": 2,
+    "attempt": 3,
     "hourly": 3,
     "footprint": 3,
     "lifetime": 3,

@@ -20,6 +20,7 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt.trackers import active_trackers
 from trainwatt_keras import calls
+from trainwatt_keras.backup import Backup
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
 from trainwatt_keras.plan import plan_of
@@ -113,6 +114,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._kind: Literal["fit", "test", "predict"] | None = None
         self._call: calls.Call | None = None
         self._validates = False
+        self._backup = Backup(())
         self._published: dict[str, float] = {}
         self._undo = ExitStack()
         self._steps: int | None = None
@@ -126,6 +128,18 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         """What ``summary.json`` holds, of the last run that has ended; empty before."""
         return self._run.summary
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint of your own must hold, so that a resumed training goes on counting."""
+        return self._run.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next training go on counting; needed only where ``BackupAndRestore`` does not restore it.
+
+        Args:
+            state: from `state_dict`, or what ``summary.json`` of that training holds.
+        """
+        self._run.load_state_dict(state)
+
     def set_model(self, model: Any) -> None:
         """The callbacks are being listed: the first one's values reach all others."""
         super().set_model(model)
@@ -138,7 +152,11 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._start("fit")
         self._run.begin("setup")
         callbacks = list_of(self)
-        self._run.plan(plan_of(self.params or {}, self._call, callbacks.callbacks if callbacks else ()))
+        listed = callbacks.callbacks if callbacks else ()
+        self._run.plan(plan_of(self.params or {}, self._call, listed))
+        self._backup = Backup(listed)
+        self._run.load_state_dict(self._backup.load())
+        self._backup.save(self._run.state_dict())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch begins."""
@@ -156,6 +174,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out
             none_made = {"energy/validate_kwh": 0.0} if self._validates else {}
             self._publish(logs, none_made | report.metrics())
+            self._backup.save(self._run.state_dict())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """A training has ended."""

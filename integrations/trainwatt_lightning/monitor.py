@@ -23,6 +23,8 @@ from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
 from trainwatt_lightning.trackers import trackers_of
 
+_STATES = "trainwatt"  # in a checkpoint
+
 
 class FootprintMonitor(Callback):
     """Measures the energy of a training and logs it, with its footprint, to the Trainer's own loggers.
@@ -132,6 +134,16 @@ class FootprintMonitor(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A run was cut short."""
         self._finish(trainer, status_of(exception))
+
+    # a checkpoint: Lightning lets only one callback of a kind have a state_dict, and a Trainer may have two monitors
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """So that a resumed training goes on counting."""
+        checkpoint.setdefault(_STATES, {})[self._number(trainer)] = self._run.state_dict()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where a checkpoint was written; lost work is told from the run folder of then."""
+        self._run.load_state_dict(checkpoint.get(_STATES, {}).get(self._number(trainer), {}))
 
     # its phases
 
@@ -258,6 +270,11 @@ class FootprintMonitor(Callback):
     def _say(self, line: str) -> None:
         """Above the progress bar."""
         self._print(line)
+
+    def _number(self, trainer: Trainer) -> str:
+        """Which of a Trainer's monitors this is."""
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning's connectors
+        return str([each for each in callbacks if isinstance(each, FootprintMonitor)].index(self))
 
     def _publish(self, trainer: Trainer, report: Report | None) -> None:
         """Let other callbacks and the progress bar have the values.

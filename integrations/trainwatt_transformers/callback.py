@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trainwatt")
 
+_STATE = "trainwatt"  # among the states of callbacks, of which transformers itself restores none unless it is asked to
+
 
 class FootprintCallback(TrainerCallback):
     """Measures the energy of a training and logs it, with its footprint, to all that the Trainer reports to.
@@ -162,7 +164,9 @@ class FootprintCallback(TrainerCallback):
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """A checkpoint is being written."""
+        """A checkpoint is being written: what a resumed training goes on from is in its ``trainer_state.json``."""
+        if self._trainer is not None and (state := self._run.state_dict()):
+            _states(self._trainer.state)[_STATE] = state
         with self._run.phase("checkpoint"):
             yield
 
@@ -194,6 +198,7 @@ class FootprintCallback(TrainerCallback):
         self._run.end("train")
         self._epoch, self._epoch_over = int(state.epoch or 0), False
         self._step_tokens = self._epoch_tokens = state.num_input_tokens_seen
+        self._run.load_state_dict(_states(state).pop(_STATE, {}))
         if self._trainer is not None:
             callbacks = self._trainer.callback_handler.callbacks
             loader = kwargs.get("train_dataloader")
@@ -357,6 +362,12 @@ def _add(values: dict[str, float], logs: dict[str, Any], state: TrainerState) ->
     if history and logs.items() <= history[-1].items():
         history[-1].update(values)
     logs.update(values)
+
+
+def _states(state: TrainerState) -> dict[str, Any]:
+    """Of callbacks, as a checkpoint holds them."""
+    states: Any = state.stateful_callbacks
+    return states if isinstance(states, dict) else {}
 
 
 def _per_token(train: Span, tokens: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -92,7 +92,8 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         terms = {name: getattr(self._stopper.terms, name) for name in Terms.__slots__}
-        arguments = {"monitor": self.monitor, "mode": self.mode, "verbose": self.verbose, **terms, **self._options}
+        options = {name: value for name, value in self._options.items() if _is_plain(value)}
+        arguments = {"monitor": self.monitor, "mode": self.mode, "verbose": self.verbose, **terms, **options}
         return {"args": arguments, "attributes": {"history": self._stopper.state_dict()}}
 
     def on_train_begin(
@@ -104,6 +105,8 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         if self._name(args) is None:
             raise AssertionError("GreenEarlyStoppingCallback requires monitor or metric_for_best_model")
         self.stopping_reason = None
+        # resumed from a checkpoint of a training without this callback, transformers would not find where to put it
+        cast("dict[str, Any]", state.stateful_callbacks).setdefault(type(self).__name__, self.state())
         self._stopper.mode = self._direction(args)
         if state.is_world_process_zero:
             trainer = calling_trainer(self)
@@ -169,3 +172,12 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         if greater is None:
             greater = not (self._name(args) or "").endswith("loss")
         return "max" if greater else "min"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether ``trainer_state.json`` can hold it; a Site or a live source must be given again."""
+    return (
+        value is None
+        or isinstance(value, (str, int, float))
+        or (isinstance(value, (list, tuple)) and all(map(_is_plain, value)))
+    )

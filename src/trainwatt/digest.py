@@ -92,7 +92,18 @@ def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str
 def _headline(summary: Summary) -> str:
     what = f"trainwatt: {summary['run']} {summary['status']} after {duration_text(summary['seconds'])}"
     energy = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
-    return ", ".join(filter(None, (what, energy_range_text(energy), _share_text(summary.get("measured_share")))))
+    parts = (what, energy_range_text(energy), _share_text(summary.get("measured_share")), _attempts_text(summary))
+    return ", ".join(filter(None, parts))
+
+
+def _attempts_text(summary: Summary) -> str:
+    earlier = summary.get("attempts", [])[:-1]
+    if not earlier:
+        return ""
+    before = energy_text(kwh_from_j(sum(attempt["total_j"] for attempt in earlier)))
+    lost_j = sum(attempt["lost_j"] for attempt in earlier)
+    lost = f" ({energy_text(kwh_from_j(lost_j))} of it lost work that was made again)" if lost_j else ""
+    return f"{before} in {len(earlier)} earlier attempt{'s' * (len(earlier) > 1)}{lost}"
 
 
 def _share_text(measured: float | None) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from trainwatt.footprint import Quantity
 from trainwatt.plan import Plan
 from trainwatt.profile import Block
-from trainwatt.timeline import Phase, Span, SpanKey, merged
+from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
 from trainwatt.units import J_PER_KWH
 from trainwatt.warmup import Beginning, Cost, beginning
 
@@ -104,6 +104,21 @@ class Projection:
     epochs: int = 0
     steps: int = 0
     plan: Plan = field(default_factory=Plan)
+
+    def after(self, phases: Mapping[Phase, Span]) -> Projection:
+        """The same with what was taken before the run that was projected, as it is known.
+
+        Args:
+            phases: of earlier attempts, by phase.
+        """
+        before = total_of(phases)
+        kwh, energy = before.total_j / J_PER_KWH, self.energy_kwh
+        phases_j = {
+            phase: self.phases_j.get(phase, 0.0) + (phases[phase].total_j if phase in phases else 0.0)
+            for phase in dict.fromkeys([*phases, *self.phases_j])
+        }
+        energy = Quantity(energy.low + kwh, energy.central + kwh, energy.high + kwh)
+        return replace(self, energy_kwh=energy, seconds=self.seconds + before.seconds, phases_j=phases_j)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able form."""

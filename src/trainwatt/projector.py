@@ -76,7 +76,7 @@ class Projector:
         """
         self._closed.append(epoch)
         self._epochs += 1
-        self._steps = report.phases["train"].steps if "train" in report.phases else 0
+        self._steps = report.own_phases["train"].steps if "train" in report.own_phases else 0
         self._due |= self._after == "epoch"
 
     def project(
@@ -94,6 +94,8 @@ class Projector:
             return None
         self._latest_s = now_s
         projection = project(self._past(report, ledger, rest, now_s), self._plan)
+        if projection and report.earlier.attempts:
+            projection = projection.after(report.earlier.phases)
         self.latest = projection or self.latest
         return projection
 
@@ -107,7 +109,7 @@ class Projector:
 
     def _past(self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float) -> Past:
         epochs = [self._epoch(epoch, ledger, rest) for epoch in self._closed]
-        past = Past(report.phases, epochs, self._epochs, self._steps)
+        past = Past(report.own_phases, epochs, self._epochs, self._steps)
         return replace(past, blocks=ledger.blocks(now_s)) if past.needs_blocks else past
 
     def _epoch(self, epoch: int, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:

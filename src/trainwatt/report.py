@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from trainwatt.about import about
+from trainwatt.attempt import Attempt, Earlier
 from trainwatt.footprint import Footprint, Quantity, footprint
 from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
@@ -19,6 +20,7 @@ from trainwatt.timeline import INFERENCE, Phase, Span, total_of
 from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
 SCHEMA = 1
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Report:
         training_kwh: energy of the training before, where that is known.
         expected_requests: how often the model is going to be asked, where that is known.
         projection: what the whole run will take, once that is known.
+        earlier: the attempts before, of a training that was taken up again; `phases` holds theirs, too.
         projected_site: the site of the whole run, where its carbon intensity is forecast; None: that of the run so far.
     """
 
@@ -63,6 +66,7 @@ class Report:
     samples: int | None = None
     training_kwh: float | None = None
     expected_requests: float | None = None
+    earlier: Earlier = field(default_factory=Earlier)
     projection: Projection | None = None
     projected_site: Site | None = None
 
@@ -71,10 +75,32 @@ class Report:
         """The whole run: the sum of its phases."""
         return total_of(self.phases)
 
+    @property
+    def all_devices(self) -> tuple[Device, ...]:
+        """Those of earlier attempts, too, on whatever machine they were."""
+        known = {device.id for device in self.devices}
+        return (*self.devices, *(device for device in self.earlier.devices if device.id not in known))
+
+    @cached_property
+    def own_phases(self) -> Mapping[Phase, Span]:
+        """This attempt alone, by phase."""
+        before = self.earlier.phases
+        spans = {phase: span.since(before.get(phase, Span())) for phase, span in self.phases.items()}
+        return {phase: span for phase, span in spans.items() if span.entries or span.seconds > _ROUNDING_S}
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The runs in which this training was made, this one last."""
+        own = total_of(self.own_phases)
+        return (
+            *self.earlier.attempts,
+            Attempt(self.run, _iso(self.began_s), self.status, own.seconds, own.total_j),
+        )
+
     @cached_property
     def energy_kwh(self) -> Quantity:
         """Energy of the whole run with its range, in kWh."""
-        return energy_range(self.total.joules, self.devices)
+        return energy_range(self.total.joules, self.all_devices)
 
     @cached_property
     def footprint(self) -> Footprint:
@@ -98,7 +124,7 @@ class Report:
         total_j = self.total.total_j
         if total_j <= 0:
             return None
-        measured = {device.id for device in self.devices if device.method == "measured"}
+        measured = {device.id for device in self.all_devices if device.method == "measured"}
         return sum(joules for device, joules in self.total.joules.items() if device in measured) / total_j
 
     @property
@@ -160,7 +186,8 @@ class Report:
             "total_kwh_high": self.energy_kwh.high,
             "measured_share": self.measured_share,
             "phases": {phase: span.to_dict() for phase, span in self.phases.items()},
-            "devices": [self._device(device) for device in self.devices],
+            "devices": [self._device(device) for device in self.all_devices],
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
             "missing": [{"kind": m.kind, "source": m.source, "why": m.why, "remedy": m.remedy} for m in self.missing],
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),

@@ -45,6 +45,9 @@ class Run:
         self._say = say
         self._session: Session | None = None
         self._training_kwh: float | None = None  # of the last run that trained
+        self._state: Mapping[str, Any] = {}  # of a training that the next one takes up
+        self._ended: dict[str, Any] = {}  # the last training's state
+        self._trains = False
 
     def start(self, kind: str = "", *, gpu_uuids: Sequence[str] | None = None, found: Found | None = None) -> Self:
         """Begin a run; one that is still going on is ended first.
@@ -61,6 +64,10 @@ class Run:
         self._session = Session(
             self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found, training_kwh=self._training_kwh, say=self._say
         )
+        self._trains = not kind
+        if self._state and self._trains:
+            self._session.load_state_dict(self._state)
+            self._state = {}
         return self
 
     def stop(self, status: Status = "finished") -> Report | None:
@@ -69,6 +76,8 @@ class Run:
         report = session.finish(status) if session else None
         if session and report:
             self.summary = Summary.of(report.summary(), session.folder)
+            if self._trains:
+                self._ended = session.state_dict()
             if "train" in report.phases:
                 self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
@@ -162,6 +171,25 @@ class Run:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
         if self._session:
             self._session.count(samples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint of a training must hold, so that a later one goes on counting where this one stood.
+
+        Plain numbers, text, lists and dictionaries: any format takes it. After a training it is that training's; empty
+        before the first.
+        """
+        return self._session.state_dict() if self._session and self._trains else self._ended
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take a training up that was measured before, now or with the next run that begins.
+
+        Args:
+            state: from :meth:`state_dict`, or what ``summary.json`` of that training holds.
+        """
+        if self._session is None:
+            self._state = dict(state)
+        elif self._trains and state:
+            self._session.load_state_dict(state)
 
     def beat(self, count: int = 1) -> None:
         """A batch of an evaluation has been made, or several: for the projection only, and never needed.

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from trainwatt.attempt import Earlier, earlier_of, state_of
 from trainwatt.clock import Clock
 from trainwatt.hourly import Hourly
 from trainwatt.ledger import Ledger
@@ -20,7 +21,7 @@ from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
 from trainwatt.projector import Projector
-from trainwatt.record import RunFolder, start_time_name
+from trainwatt.record import RunFolder, read_summary, start_time_name
 from trainwatt.report import Report
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
@@ -32,6 +33,7 @@ _log = logging.getLogger("trainwatt")
 
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+_BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
 
@@ -106,6 +108,7 @@ class Session:
         self._hourly = Hourly(settings.site)
         self._samples: int | None = 0
         self._training_kwh = training_kwh
+        self._earlier = Earlier()
         self._projector = Projector(settings.project_after)
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
@@ -167,6 +170,33 @@ class Session:
         """What is to come, from the beginning of the run; it may be told again when more is known."""
         with self._lock:
             self._projector.plan(plan)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold, so that the training can go on counting; empty where that is not known."""
+        report = self.report()
+        return state_of(report.summary(), str(self.folder.resolve()) if self.folder else None) if report else {}
+
+    @_harmless
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken: what the earlier attempts took counts, lost work included."""
+        if not state or self._earlier.attempts:
+            return
+        try:
+            earlier = earlier_of(state, _summary_in(state.get("folder")))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            _log.warning("trainwatt: the checkpoint's own figures cannot be understood; counting begins anew")
+            return
+        spans = [(SpanKey(_BEFORE, phase), span) for phase, span in earlier.phases.items()]
+        with self._lock:
+            self._earlier = earlier
+            for key, span in spans:
+                self._ledger.timeline.add(key, span)
+            self._hourly.before(earlier.total_j)
+        if self._folder:
+            self._folder.event(
+                {"event": "resumed", "attempts": [attempt.to_dict() for attempt in earlier.attempts]},
+                *(_span_event(key, span) for key, span in spans),
+            )
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
@@ -291,6 +321,7 @@ class Session:
                 samples=self._samples or None,
                 training_kwh=self._training_kwh,
                 expected_requests=self._settings.expected_requests,
+                earlier=self._earlier,
                 projection=self._projector.latest,
                 projected_site=self._projected_site,
             )
@@ -336,9 +367,18 @@ class Session:
         self._recorded_epochs = max(self._recorded_epochs, before)
         if self._folder:
             spans = [each for epoch in epochs for each in self._ledger.timeline.epoch(epoch)]
-            self._folder.event(
-                *({"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()} for key, span in spans)
-            )
+            self._folder.event(*(_span_event(key, span) for key, span in spans))
+
+
+def _span_event(key: SpanKey, span: Span) -> dict[str, Any]:
+    return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
+
+
+def _summary_in(folder: str | None) -> dict[str, Any] | None:
+    try:
+        return read_summary(folder) if folder else None
+    except (OSError, ValueError):  # of another machine, or long gone
+        return None
 
 
 def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:

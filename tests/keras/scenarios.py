@@ -382,6 +382,35 @@ def backup_and_restore(folder: Path) -> Any:
 
 
 @scenario
+def resumed(folder: Path) -> Any:
+    class Crash(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if (self.epoch, batch) == (crash, 3):
+                raise ZeroDivisionError
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+    outcomes = []
+    for crash in (1, 2, 3):
+        own = folder / str(crash)
+        backup, first, second = keras.callbacks.BackupAndRestore(str(own / "backup")), monitor(own), monitor(own)
+        raised(lambda backup=backup, first=first: fit(backup, Crash(), first, epochs=4))  # type: ignore[misc]
+        fit(backup, second, epochs=4)
+        outcomes.append({"first": first.summary, "second": second.summary, "left": (own / "backup").exists()})
+    return outcomes
+
+
+@scenario
+def resumed_by_hand(folder: Path) -> Any:
+    first, second = monitor(folder), monitor(folder)
+    fit(first, epochs=2)
+    second.load_state_dict(first.summary)
+    fit(second, epochs=4, initial_epoch=2)
+    return {"first": first.summary, "second": second.summary}
+
+
+@scenario
 def several(folder: Path) -> Any:
     a, b = monitor(folder, run_name="a"), monitor(folder, run_name="b")
     recorder, copied = Recorder(), copy.deepcopy(a)

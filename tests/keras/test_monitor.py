@@ -293,7 +293,29 @@ def test_a_training_that_is_restored_goes_on_with_its_epochs(results: Results) -
     error, first = outcome["first"]
     assert (error, first["status"], first["epochs"]) == ("ZeroDivisionError", "failed", 2)
     assert outcome["second"]["status"] == "finished"
-    assert outcome["epochs"] == [2, 3]
+    assert outcome["epochs"] == [-1, 2, 3]
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_crashed_training_goes_on_with_all_that_it_took(results: Results, crash: int) -> None:
+    outcome = results("resumed")[crash - 1]
+    before, after = outcome["second"]["attempts"]
+    assert (before["run"], before["status"], after["run"]) == ("run", "failed", "run-2")
+    assert before["total_j"] == pytest.approx(outcome["first"]["total_j"])
+    assert outcome["second"]["total_j"] == pytest.approx(before["total_j"] + after["total_j"])
+    assert 0 < before["lost_j"] < before["total_j"]
+    made = outcome["second"]["phases"]["train"]["steps"] - 4 * BATCHES
+    assert made == outcome["first"]["phases"]["train"]["steps"] - crash * BATCHES
+    assert 1 <= made <= 3
+    assert not outcome["left"]
+
+
+def test_a_training_of_another_day_may_be_counted_on(results: Results) -> None:
+    outcome = results("resumed_by_hand")
+    before, after = outcome["second"]["attempts"]
+    assert before["total_j"] == outcome["first"]["total_j"]
+    assert outcome["second"]["total_j"] == pytest.approx(before["total_j"] + after["total_j"])
+    assert outcome["second"]["phases"]["train"]["steps"] == 4 * BATCHES
 
 
 def test_monitors_measure_each_for_itself_and_can_be_copied(results: Results) -> None:

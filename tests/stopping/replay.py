@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwatt.projection import project_course
 from trainwatt.stopping import GreenStopping, Mode, Price
 
 CURVES = Path(__file__).parents[2] / "benchmarks" / "stopping" / "curves.csv.gz"
@@ -47,8 +48,9 @@ def stop_of_the_rule(curve: Curve, state: Mapping[str, Any]) -> int | None:
     """After how many evaluations the rule alone stops, with the energies that a callback has measured."""
     rule = GreenStopping(Price(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
     energies_kwh = state["rule"]["energies_kwh"]
+    course = [((number + 1) / len(curve.values), kwh) for number, kwh in enumerate(energies_kwh)]
     for number, (value, spent_kwh) in enumerate(zip(curve.values, energies_kwh, strict=False), 1):
-        planned_kwh = spent_kwh * len(curve.values) / number
-        if rule.update(value, spent_kwh, planned_kwh=planned_kwh).stop:
+        planned = project_course(course[:number])
+        if rule.update(value, spent_kwh, planned_kwh=planned.central if planned else None).stop:
             return number
     return None

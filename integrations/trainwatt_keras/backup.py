@@ -1,0 +1,50 @@
+"""What a training that Keras backs up needs to go on counting where it stood."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+_log = logging.getLogger("trainwatt")
+
+_FILE = "trainwatt.json"
+
+
+class Backup:
+    """A file in the folder of a ``BackupAndRestore``, which deletes that folder when the training has ended.
+
+    Args:
+        callbacks: all of the training; without a ``BackupAndRestore`` among them nothing is kept.
+    """
+
+    def __init__(self, callbacks: Iterable[object]) -> None:
+        folders = [each.backup_dir for each in callbacks if isinstance(each, keras.callbacks.BackupAndRestore)]
+        local = [Path(folder) for folder in folders if "://" not in os.fspath(folder)]
+        self._file = local[0] / _FILE if local else None
+
+    def load(self) -> dict[str, Any]:
+        """What a training that was cut short has left; empty without one."""
+        try:
+            state: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8")) if self._file else {}
+        except (OSError, ValueError):
+            return {}
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep this; a reader sees the old or the new, never a part."""
+        if self._file is None:
+            return
+        new = self._file.with_suffix(".new")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self._file)
+        except OSError as error:
+            _log.warning("trainwatt: a resumed training will not know what this one took: %s", error)
+            self._file = None
