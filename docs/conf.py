@@ -1,0 +1,57 @@
+"""The documentation site: ``make docs``. Parts of the READMEs are shown as they are, so that nothing is told twice."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "integrations")]
+
+# the plugins' frameworks need not be installed: what is documented is what stands in our sources
+autodoc_mock_imports = ["accelerate", "keras", "lightning", "torch", "transformers"]
+_names = ModuleType("transformers.integrations.integration_utils")  # a mock cannot be added to
+_names.INTEGRATION_TO_CALLBACK, _names.CodeCarbonCallback = {}, object  # type: ignore[attr-defined]
+sys.modules[_names.__name__] = _names
+
+project = "trainwatt"
+author = "The trainwatt authors"
+copyright = "The trainwatt authors"  # noqa: A001  # Sphinx's name
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "trainwatt"
+html_show_sphinx = False
+html_copy_source = False
+
+autoclass_content = "class"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+python_maximum_signature_line_length = 88
+napoleon_use_ivar = True
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline", "deflist"]
+
+LINKS = {  # in the READMEs, and where these parts are on the site
+    "../../README.md#metrics": "/metrics.md",
+    "../../README.md#stopping-green": "/stopping.md",
+    "benchmarks/stopping/README.md": "/benchmarks-stopping.md",
+    "stopping/README.md": "/benchmarks-stopping.md",
+    "LICENSES.md": "/benchmarks-stopping-licences.md",
+}
+
+
+def _links_of_the_site(app: Sphinx, path: Path, docname: str, content: list[str]) -> None:
+    for old, new in LINKS.items():
+        content[0] = content[0].replace(f"]({old})", f"]({new})")
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("include-read", _links_of_the_site)
