@@ -31,8 +31,10 @@ html_copy_source = False
 
 autoclass_content = "class"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+python_use_unqualified_type_names = True
+autodoc_default_options = {"members": True}
 python_maximum_signature_line_length = 88
 napoleon_use_ivar = True
 myst_heading_anchors = 3
