@@ -47,6 +47,7 @@ FLOORS = {
     "notebook": 4,
     "estimate": 4,
     "record": 5,
+    "summary": 4,
     "recorded": 5,
     "attach": 5,
     "trackers": 5,

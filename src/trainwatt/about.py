@@ -6,15 +6,15 @@ import os
 from functools import cache
 from typing import Any
 
-import psutil
-
 import trainwatt
 
 
 @cache
 def about() -> dict[str, Any]:
     """Versions and size of the machine, JSON-able."""
-    import platform  # noqa: PLC0415  # not when trainwatt is imported: it takes a while
+    import platform  # noqa: PLC0415  # not when trainwatt is imported: both take a while
+
+    import psutil  # noqa: PLC0415
 
     return {
         "trainwatt": trainwatt.__version__,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from trainwatt.digest import digest
-from trainwatt.notebook import digest_html
 from trainwatt.record import read_events, read_summary
+from trainwatt.summary import Summary, row_of
 from trainwatt.timeline import Span, SpanKey, merged, total_of
 from trainwatt.units import kwh_from_j
 
@@ -21,37 +21,6 @@ if TYPE_CHECKING:
 
 _SILENT_S = 10.0  # a run that goes on replaces its summary each second
 _GONE_S = 120.0  # and one on another machine, whose processes cannot be seen from here, is given so long
-
-
-class Summary(dict[str, Any]):
-    """The summary of a run: a dictionary, the one that ``summary.json`` holds, which shows itself in a notebook."""
-
-    folder: Path | None = None
-
-    @classmethod
-    def of(cls, summary: Mapping[str, Any], folder: Path | None = None) -> Summary:
-        """A summary, and where its record is."""
-        made = cls(summary)
-        made.folder = folder
-        return made
-
-    def _repr_html_(self) -> str:
-        return digest_html(digest(self, self.folder)) if self else "<p>trainwatt: no run has ended yet</p>"
-
-    def text(self) -> str:
-        """As it is printed at the end of a run."""
-        return digest(self, self.folder).text() if self else ""
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The phases as a data frame: seconds, steps, entries, joules, kwh and mean watts of each.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        import pandas as pd  # noqa: PLC0415  # it is not needed otherwise
-
-        rows = {phase: _row(Span.from_dict(span)) for phase, span in self.get("phases", {}).items()}
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")
 
 
 class RecordedRun:
@@ -90,8 +59,8 @@ class RecordedRun:
         import pandas as pd  # noqa: PLC0415
 
         spans = [event for event in self.events if event.get("event") == "span"]
-        rows = [{"epoch": each["epoch"], "phase": each["phase"], **_row(Span.from_dict(each))} for each in spans]
-        return pd.DataFrame(rows, columns=["epoch", "phase", *_row(Span())])
+        rows = [{"epoch": each["epoch"], "phase": each["phase"], **row_of(Span.from_dict(each))} for each in spans]
+        return pd.DataFrame(rows, columns=["epoch", "phase", *row_of(Span())])
 
     def __repr__(self) -> str:
         return f"<RecordedRun {digest(self.summary, self.folder).line()}>"
@@ -173,14 +142,3 @@ def _is_gone(summary: Mapping[str, Any], events: tuple[dict[str, Any], ...]) -> 
     pid = events[0].get("pid") if events else None
     alive = pid is not None and psutil.pid_exists(pid)
     return silent_s > (_GONE_S if alive else _SILENT_S)
-
-
-def _row(span: Span) -> dict[str, float]:
-    return {
-        "seconds": span.seconds,
-        "steps": span.steps,
-        "entries": span.entries,
-        "joules": span.total_j,
-        "kwh": kwh_from_j(span.total_j),
-        "watts": span.total_j / span.seconds if span.seconds > 0 else 0.0,
-    }

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.digest import digest
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
-from trainwatt.recorded import Summary
 from trainwatt.report import Report
 from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
-from trainwatt.terminal import show
+from trainwatt.summary import Summary
 from trainwatt.timeline import Phase
 
 if TYPE_CHECKING:
@@ -86,6 +84,9 @@ class Run:
 
     def _show(self) -> None:
         try:
+            from trainwatt.digest import digest  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+            from trainwatt.terminal import show  # noqa: PLC0415
+
             show(digest(self.summary, self.summary.folder))
         except Exception:  # noqa: BLE001  # a terminal that cannot show it must not end the program
             _log.exception("trainwatt: the summary cannot be shown here")

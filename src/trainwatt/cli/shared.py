@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwatt.record import EVENTS, SUMMARY
-from trainwatt.recorded import Summary, read_run
+from trainwatt.recorded import read_run
 from trainwatt.site import Site
+from trainwatt.summary import Summary
 from trainwatt.units import J_PER_KWH, WH_PER_KWH
 
 if TYPE_CHECKING:
