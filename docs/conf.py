@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sphinx.util import inspect
+from sphinx.util.inspect import stringify_signature
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -54,6 +57,16 @@ def _links_of_the_site(app: Sphinx, path: Path, docname: str, content: list[str]
         content[0] = content[0].replace(f"]({old})", f"]({new})")
 
 
+def _signature_of_its_own(  # noqa: PLR0917  # Sphinx calls it
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """A mocked base class would show its own."""
+    if what != "class" or not name.startswith("trainwatt_"):
+        return None
+    return stringify_signature(inspect.signature(obj.__init__, bound_method=True)), returns
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.connect("include-read", _links_of_the_site)
+    app.connect("autodoc-process-signature", _signature_of_its_own)

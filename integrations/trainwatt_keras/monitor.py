@@ -11,14 +11,12 @@ from typing import Any, Literal
 
 import keras
 
-from trainwatt.attach import attach, found
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.run import Run, status_of
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
-from trainwatt.trackers import active_trackers
 from trainwatt_keras import calls
 from trainwatt_keras.backup import Backup
 from trainwatt_keras.model import gpu_uuids, time_saves
@@ -352,4 +350,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._undo.close()
         self._kind = self._call = None
         if self._run.stop(status_of(error)) is not None:
+            from trainwatt.attach import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
+            from trainwatt.trackers import active_trackers  # noqa: PLC0415
+
             attach(self._run.summary, found(active_trackers))

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import torch
 
-from trainwatt.attach import attach
 from trainwatt.bar import UNITS, bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
@@ -21,7 +20,6 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
-from trainwatt_lightning.trackers import trackers_of
 
 _STATES = "trainwatt"  # in a checkpoint
 
@@ -303,7 +301,10 @@ class FootprintMonitor(Callback):
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
             log(trainer, report.inference_metrics(phase), step=trainer.global_step)
-        if report is not None:
+        if report is not None and trainer.loggers:
+            from trainwatt.attach import attach  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+            from trainwatt_lightning.trackers import trackers_of  # noqa: PLC0415
+
             attach(self._run.summary, trackers_of(trainer))
 
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainwatt.digest import digest
-from trainwatt.export.facts import hardware_text
 from trainwatt.record import SUMMARY
-from trainwatt.recorded import Summary
+from trainwatt.summary import Summary
 
 _log = logging.getLogger("trainwatt")
 
@@ -93,11 +91,13 @@ def attachment(summary: Summary) -> Attachment:
     folder = summary.folder
     known = (folder / SUMMARY, folder / REPORT) if folder else ()
     files = tuple(path for path in known if path.exists())
-    return Attachment(str(summary["run"]), digest(summary, folder).text(), files, config_of(summary))
+    return Attachment(str(summary["run"]), summary.text(), files, config_of(summary))
 
 
 def config_of(summary: Mapping[str, Any]) -> Config:
     """Where a run is, on what, and every factor with its source, as flat names; also of one that goes on."""
+    from trainwatt.export.facts import hardware_text  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+
     site = summary["site"]
     config: dict[str, str | float] = {
         "version": summary["about"]["trainwatt"],
