@@ -349,4 +349,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        self._run.stop(status_of(error))
+        if self._run.stop(status_of(error)) is not None:
+            from trainwatt.attach import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
+            from trainwatt.trackers import active_trackers  # noqa: PLC0415
+
+            attach(self._run.summary, found(active_trackers))
