@@ -90,6 +90,7 @@ class Session:
     ) -> None:
         self._settings = settings
         self._say = say
+        self._pid = os.getpid()
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
@@ -100,6 +101,9 @@ class Session:
         self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
         if self._folder:
             self._run = self._folder.path.name
+            self._folder.event(
+                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
+            )
         found = found or _discover(settings, gpu_uuids, self._clock)
         self._missing = found.missing
         for missing in found.missing:
@@ -116,16 +120,11 @@ class Session:
         self._projector = Projector(settings.project_after)
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
-        self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
         self._lease.on_tick = self._on_tick
         _live.add(self)
         ending.watch(_finish_all, _flush_all)
-        if self._folder:
-            self._folder.event(
-                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
-            )
 
     @property
     def folder(self) -> Path | None:

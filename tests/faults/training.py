@@ -14,8 +14,13 @@ from typing import Any
 from trainwatt.run import Run, measure
 
 
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def _own_handler(*_: Any) -> None:
-    print("own handler", flush=True)
+    say("own handler")
     sys.exit(7)
 
 
@@ -40,10 +45,10 @@ def train(run: Run, seconds: float, what: str) -> None:
         run.end_epoch()
         epoch += 1
         if epoch == 1:
-            print("training", flush=True)
+            say("training")
         if what == "full disk" and epoch in (5, 15):
             (_fill_disk if epoch == 5 else _empty_disk)()
-    print("trained", epoch, flush=True)
+    say("trained", epoch)
 
 
 if __name__ == "__main__":
@@ -51,8 +56,10 @@ if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
     if what == "own handler":
         signal.signal(signal.SIGTERM, _own_handler)
-    with measure(zone="FR", output_dir=folder.parent, run_name=folder.name, verbose=False, devices=("gpu", "ram")) as run:
+    with measure(
+        zone="FR", output_dir=folder.parent, run_name=folder.name, verbose=False, devices=("gpu", "ram")
+    ) as run:
         train(run, seconds, what)
         began_s = time.monotonic()
-    print("ended after", time.monotonic() - began_s, flush=True)
-    print("handler", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, os.getpid(), flush=True)
+    say("ended after", time.monotonic() - began_s)
+    say("handler", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, os.getpid())

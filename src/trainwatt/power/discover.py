@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, TimeoutError
+from concurrent import futures
 from pathlib import Path
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import KINDS, Found, Kind, Missing, Scope
-
 
 _DRIVER_S = 30.0  # eight boards that have been asleep take some seconds each to wake
 
@@ -68,7 +67,7 @@ def _gpus(clock: Clock, uuids: Sequence[str] | None) -> Found:
 
 def _within(limit_s: float, find: Callable[[], Found]) -> Found:
     """What is found in a thread of its own, as a driver may never return; what it raises is raised here."""
-    answer: Future[Found] = Future()
+    answer: futures.Future[Found] = futures.Future()
 
     def ask() -> None:
         try:
@@ -79,6 +78,6 @@ def _within(limit_s: float, find: Callable[[], Found]) -> Found:
     threading.Thread(target=ask, name="trainwatt-discover", daemon=True).start()
     try:
         return answer.result(limit_s)
-    except TimeoutError:
+    except futures.TimeoutError:  # not the builtin one in Python 3.10
         why = f"the NVIDIA driver has not answered within {limit_s:g} s"
         return Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))
