@@ -7,13 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainwatt.attach import REPORT
 from trainwatt.html.comparison_page import comparison_page
 from trainwatt.html.run_page import run_page
 from trainwatt.recorded import RecordedRun, read_run
 
 __all__ = ["REPORT", "comparison_page", "leave_report", "report", "run_page", "write"]
-
-REPORT = "report.html"
 
 _log = logging.getLogger("trainwatt")
 
