@@ -256,6 +256,8 @@ class Session:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
         if self.running and os.getpid() == self._pid:
             self._finish(status)
+            if self._final and self._folder:
+                _leave_report(self._folder.path)
         return self._final
 
     @_harmless
@@ -271,6 +273,7 @@ class Session:
             self._record_epochs(self._ledger.epoch + 1)
         self._close()
         if self._folder:
+            self._record_power(last=True)
             self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
             self._folder.summary(report.summary(), durable=True)
 
@@ -308,6 +311,7 @@ class Session:
         self._flushed_s = self._clock.monotonic()
         report = self._report(self._flushed_s)
         self._folder.summary(report.summary())
+        self._record_power()
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
@@ -381,9 +385,22 @@ class Session:
             spans = [each for epoch in epochs for each in self._ledger.timeline.epoch(epoch)]
             self._folder.event(*(_span_event(key, span) for key, span in spans))
 
+    def _record_power(self, *, last: bool = False) -> None:
+        """Write the power since this was last called."""
+        with self._lock:
+            stretches = self._ledger.power.take(last=last)
+        if self._folder and stretches:
+            self._folder.event({"event": "power", "stretches": [stretch.to_dict() for stretch in stretches]})
+
 
 def _span_event(key: SpanKey, span: Span) -> dict[str, Any]:
     return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
+
+
+def _leave_report(folder: Path) -> None:
+    from trainwatt.html import leave_report  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+
+    leave_report(folder)
 
 
 def _summary_in(folder: str | None) -> dict[str, Any] | None:

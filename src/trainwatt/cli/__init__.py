@@ -11,16 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from trainwatt import __version__
-from trainwatt.cli import completion, doctor, estimate, export, lifetime, regions, run, watch
+from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, regions, report, run, watch
 from trainwatt.errors import ArgumentError
 
-COMMANDS = (doctor, watch, run, export, estimate, regions, lifetime, completion)
+COMMANDS = (doctor, watch, run, report, compare, export, estimate, regions, lifetime, completion)
 
 _EPILOG = """\
 examples:
   trainwatt doctor                      what can be measured here
   trainwatt run -- python train.py      measure any script
   trainwatt watch                       look at the latest run of ./footprint while it goes on
+  trainwatt report footprint/*          look at them in a browser
   trainwatt COMMAND --help              each has examples, and --json
 
 exit codes: 0 done, 1 it failed, 2 the command line is wrong; `run` exits as the command that it measures
