@@ -47,6 +47,7 @@ FLOORS = {
     "notebook": 4,
     "estimate": 4,
     "record": 5,
+    "ending": 5,
     "summary": 4,
     "recorded": 5,
     "attach": 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import math
 import os
 import threading
 import weakref
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from trainwatt import ending
 from trainwatt.attempt import Earlier, earlier_of, state_of
 from trainwatt.clock import Clock
 from trainwatt.hourly import Hourly
@@ -31,7 +33,8 @@ from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
 
 _log = logging.getLogger("trainwatt")
 
-_FLUSH_S = 1.0  # a killed process loses at most this much of its record
+_FLUSH_S = 1.0  # a killed process loses at most this much of its record,
+_FLUSH_AGAIN_S = 0.7  # so that it is written again that soon: the sampler looks in each 0.25 s
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
 _BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
@@ -87,15 +90,20 @@ class Session:
     ) -> None:
         self._settings = settings
         self._say = say
+        self._pid = os.getpid()
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
         began_s = self._clock.monotonic()
-        self._began_wall_s = self._flushed_s = self._clock.wall()
+        self._began_wall_s = self._clock.wall()
+        self._flushed_s = -math.inf
         self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
         self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
         if self._folder:
             self._run = self._folder.path.name
+            self._folder.event(
+                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
+            )
         found = found or _discover(settings, gpu_uuids, self._clock)
         self._missing = found.missing
         for missing in found.missing:
@@ -112,15 +120,11 @@ class Session:
         self._projector = Projector(settings.project_after)
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
-        self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
         self._lease.on_tick = self._on_tick
         _live.add(self)
-        if self._folder:
-            self._folder.event(
-                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
-            )
+        ending.watch(_finish_all, _flush_all)
 
     @property
     def folder(self) -> Path | None:
@@ -278,6 +282,8 @@ class Session:
 
     def _close(self) -> None:
         _live.discard(self)
+        if not _live:
+            ending.unwatch()
         self._hourly.close()
         self._lease.close()
 
@@ -291,11 +297,17 @@ class Session:
             self._lease.floor_s = self._ledger.booked_s
             self._hourly.book(self._wall_s(self._ledger.booked_s), self._ledger.booked_j)
             self._record_epochs(self._ledger.settled_epoch)
-            flush = self._folder is not None and self._clock.wall() - self._flushed_s >= _FLUSH_S
-            report = self._report(self._clock.monotonic()) if flush else None
-        if report is not None and self._folder is not None:
-            self._flushed_s = self._clock.wall()
-            self._folder.summary(report.summary())
+        if self._clock.monotonic() - self._flushed_s >= _FLUSH_AGAIN_S:
+            self.flush()
+
+    @_harmless
+    def flush(self) -> None:
+        """Write what is known now: all that is left if the process is killed."""
+        if self._folder is None or not self.running:
+            return
+        self._flushed_s = self._clock.monotonic()
+        report = self._report(self._flushed_s)
+        self._folder.summary(report.summary())
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
@@ -411,3 +423,8 @@ def _finish_all() -> None:
     """A process that ends without telling its runs still leaves their totals."""
     for session in list(_live):
         session.finish("interrupted")
+
+
+def _flush_all() -> None:
+    for session in list(_live):
+        session.flush()
