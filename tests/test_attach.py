@@ -25,6 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_the_summary_and_where_it_is_written_the_report_are_attached(run: Run) -> None:
     folder = run.summary.folder
     assert folder is not None
+    (folder / "report.html").unlink(missing_ok=True)
     assert attachment(run.summary).files == (folder / "summary.json",)
     (folder / "report.html").write_text("<html></html>")
     assert attachment(run.summary).files == (folder / "summary.json", folder / "report.html")

@@ -212,7 +212,7 @@ class FootprintCallback(TrainerCallback):
             values = self._epoch_values(state)
             if self._trainer is not None and args.logging_strategy != "no":
                 log_entry(self._trainer, values)
-        if (trainer := self._trainer) is not None and self._trackers is None:
+        if (trainer := self._trainer) is not None and self._trackers is None and state.is_world_process_zero:
             self._trackers = found(lambda: trackers_at_the_start(trainer, self._run.report()))
         self._run.begin("train", epoch=self._epoch)
         self._epoch = None  # those that follow are counted on
@@ -297,7 +297,7 @@ class FootprintCallback(TrainerCallback):
                 "trainwatt: CodeCarbon measures this training too. Neither disturbs the other; to pay for one only, "
                 "take 'codecarbon' out of report_to."
             )
-        self._trackers = found(lambda: trackers_of(trainer)) if kind else None
+        self._trackers = found(lambda: trackers_of(trainer)) if kind and trainer.is_world_process_zero() else None
         self._run.start(kind, gpu_uuids=gpu_uuids(trainer))
 
     def _stop(self, status: Status) -> Report | None:
