@@ -50,6 +50,8 @@ FLOORS = {
     "ending": 5,
     "summary": 4,
     "recorded": 5,
+    "attach": 5,
+    "trackers": 5,
     "comparison": 5,
     "terminal": 5,
     "export": 5,

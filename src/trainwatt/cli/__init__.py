@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line is wrong; ``trainwatt run`` 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except ArgumentError as error:
         return _told(error, 2)
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError) as error:
         return _told(error, 1)
     return code
