@@ -91,5 +91,19 @@ class StandInGauge:
         ]
 
 
+@dataclass
+class StandInPower:
+    """A power sensor that tells the power of the moment it is asked, and nothing of the time before."""
+
+    clock: VirtualClock
+    true_w: float
+    max_gap_s: float = 0.1
+    device: Device = Device("gpu:GPU-1", "gpu", "Stand-in", "measured", "a gauge")
+
+    def readings(self) -> Sequence[Reading]:
+        """See :class:`trainwatt.power.device.Gauge`."""
+        return (Reading(self.clock.now_s, self.true_w),)
+
+
 _counter: type[Counter] = StandInCounter
 _gauge: type[Gauge] = StandInGauge

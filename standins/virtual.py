@@ -15,6 +15,7 @@ class VirtualClock:
 
     def __init__(self, start_s: float = 1_000.0, wall_offset_s: float = 1.7e9) -> None:
         self.now_s = start_s
+        self.asleep_s = 0.0
         self.wall_offset_s = wall_offset_s
 
     def monotonic(self) -> float:
@@ -23,7 +24,15 @@ class VirtualClock:
 
     def wall(self) -> float:
         """See :class:`trainwatt.clock.Clock`."""
-        return self.now_s + self.wall_offset_s
+        return self.now_s + self.asleep_s + self.wall_offset_s
+
+    def asleep(self) -> float:
+        """See :class:`trainwatt.clock.Clock`."""
+        return self.asleep_s
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps: its monotonic clock stands still, the time of day goes on."""
+        self.asleep_s += seconds
 
 
 def run_until(sampler: Sampler, clock: VirtualClock, until_s: float, late_s: float = 0.0) -> None:

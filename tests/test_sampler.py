@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from standins.meters import StandInCounter, StandInGauge
+from standins.meters import StandInCounter, StandInGauge, StandInPower
 from standins.virtual import VirtualClock, run_until
 from standins.waves import Square
 from trainwatt.errors import SourceError, SourceLostError
@@ -163,6 +163,31 @@ def test_seconds_without_a_reading_lose_no_joule_of_a_counter(after_s: float, he
     run_until(sampler, clock, clock.now_s + 5.0, late_s=2e-4)
     true_j = 250 * (clock.now_s - begin_s)
     assert energy_j(lease, begin_s, clock.now_s) == pytest.approx(true_j, abs=250 * 0.1)  # one refresh
+
+
+@pytest.mark.parametrize(("held_up_s", "put_in_s"), [(1.0, 1.0), (10.0, 10.0), (3600.0, 0.0)])
+def test_seconds_without_a_reading_are_a_gap_of_a_gauge(held_up_s: float, put_in_s: float) -> None:
+    """A second is nothing, ten are put in and marked, an hour is marked only."""
+    sampler, clock = sampler_at()
+    lease = sampler.lease([StandInPower(clock, 200.0)])
+    begin_s = clock.now_s
+    run_until(sampler, clock, begin_s + 5.0)
+    clock.now_s += held_up_s
+    run_until(sampler, clock, clock.now_s + 5.0)
+    assert energy_j(lease, begin_s, clock.now_s) == pytest.approx(200 * (10 + put_in_s), rel=0.05)
+    assert lease.gaps_s.get("gpu:GPU-1", 0.0) == pytest.approx(held_up_s if held_up_s > 3 else 0.0, abs=0.3)
+
+
+def test_a_clock_that_jumps_by_hours_gives_a_model_no_joules() -> None:
+    sampler, clock = sampler_at()
+    model = StandInCounter(clock, lambda t: 50 * t, device=Device("ram:1", "ram", "Memory", "estimated", "a model"))
+    lease = sampler.lease([model])
+    begin_s = clock.now_s
+    run_until(sampler, clock, begin_s + 60.0)
+    clock.now_s += 8 * 3600
+    run_until(sampler, clock, clock.now_s + 60.0)
+    assert energy_j(lease, begin_s, clock.now_s) == pytest.approx(50 * 120, rel=0.02)
+    assert lease.gaps_s["ram:1"] == pytest.approx(8 * 3600, rel=0.01)
 
 
 def test_a_source_that_keeps_failing_is_given_up() -> None:

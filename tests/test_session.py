@@ -72,6 +72,28 @@ def test_each_phase_gets_its_own_energy(tmp_path: Path) -> None:
     assert read_summary(tmp_path / "run") == report.summary()
 
 
+def test_a_machine_that_sleeps_takes_nothing_and_the_time_of_day_is_right_after_it(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.wait(10.0)
+    run.clock.suspend(3600.0)
+    run.wait(10.0)
+    report = run.session.finish()
+    assert report is not None
+    summary = report.summary()
+    assert summary["suspended_s"] == 3600.0
+    assert summary["seconds"] == pytest.approx(20.0)
+    assert report.now_s == pytest.approx(run.clock.wall())
+    assert report.total.total_j == pytest.approx(run.truth_j(run.began_s, run.clock.now_s), rel=0.01)
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_record(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.wait(3.0)
+    run.clock.wall_offset_s -= 7200.0
+    run.wait(10.0)
+    assert read_summary(tmp_path / "run")["seconds"] > 11.5
+
+
 def test_epochs_are_recorded_as_they_were_drawn(tmp_path: Path) -> None:
     run, truth = Run(tmp_path), []
     run.wait(1.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trainwatt.power.device import Device, Missing
+from trainwatt.power.device import Device, Missing, Scope
 from trainwatt.power.discover import discover
 from trainwatt.sampler import Sampler
 from trainwatt.text import how_text, table
@@ -42,9 +42,14 @@ class Diagnosis:
             yield f"{device.kind.upper()} {device.name}", f"{watts:.1f} W", how_text(device)
 
 
-def examine(seconds: float) -> Diagnosis:
-    """Read every source of this machine for so many seconds."""
-    found = discover()
+def examine(seconds: float, scope: Scope = "machine") -> Diagnosis:
+    """Read every source of this machine for so many seconds.
+
+    Args:
+        seconds: how long.
+        scope: the whole machine, or this process's share of it.
+    """
+    found = discover(scope=scope)
     sampler = Sampler()
     lease = sampler.lease(found.meters, interval_s=min(0.5, seconds / 2))
     time.sleep(seconds)

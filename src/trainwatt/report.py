@@ -40,6 +40,7 @@ class Report:
         missing: what cannot be read here, and why.
         gaps_s: seconds without a figure, by device id.
         notes: what went wrong with a device, by device id.
+        suspended_s: seconds that the machine slept, which are no part of the run's.
         sampler_cpu_s: CPU time that measuring took in the background.
         samples: how many were evaluated or predicted outside a training; None where that is not known.
         training_kwh: energy of the training before, where that is known.
@@ -62,6 +63,7 @@ class Report:
     missing: tuple[Missing, ...] = ()
     gaps_s: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    suspended_s: float = 0.0
     sampler_cpu_s: float = 0.0
     samples: int | None = None
     training_kwh: float | None = None
@@ -179,6 +181,7 @@ class Report:
             "began": _iso(self.began_s),
             "updated": _iso(self.now_s),
             "seconds": self.total.seconds,
+            "suspended_s": self.suspended_s,
             "epochs": self.epochs,
             "total_j": self.total.total_j,
             "total_kwh": self.energy_kwh.central,

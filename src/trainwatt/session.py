@@ -36,6 +36,7 @@ _log = logging.getLogger("trainwatt")
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record,
 _FLUSH_AGAIN_S = 0.7  # so that it is written again that soon: the sampler looks in each 0.25 s
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+_SUSPENDED_S = 0.1  # less is how far apart two clocks are read
 _BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
@@ -96,6 +97,7 @@ class Session:
         self._clock = sampler.clock
         began_s = self._clock.monotonic()
         self._began_wall_s = self._clock.wall()
+        self._began_asleep_s = self._clock.asleep()
         self._flushed_s = -math.inf
         self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
         self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
@@ -333,6 +335,7 @@ class Session:
                 missing=self._missing,
                 gaps_s=self._lease.gaps_s,
                 notes=self._lease.notes,
+                suspended_s=self._suspended_s,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
                 samples=self._samples or None,
                 training_kwh=self._training_kwh,
@@ -375,7 +378,12 @@ class Session:
         return report
 
     def _wall_s(self, time_s: float) -> float:
-        return self._began_wall_s + time_s - self._ledger.begin_s
+        return self._began_wall_s + time_s - self._ledger.begin_s + self._suspended_s
+
+    @property
+    def _suspended_s(self) -> float:
+        asleep_s = self._clock.asleep() - self._began_asleep_s
+        return asleep_s if asleep_s > _SUSPENDED_S else 0.0
 
     def _record_epochs(self, before: int) -> None:
         """Write the spans of all epochs before one that is still open."""

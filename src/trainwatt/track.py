@@ -72,6 +72,7 @@ class Track:
 
     def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
         """Take a reading into the series; a failure is noted, never raised."""
+        unseen_s = self._reader.unseen_s
         try:
             points = self._reader.read(clock)
         except SourceLostError as error:
@@ -82,7 +83,8 @@ class Track:
             with lock:
                 for point in points:
                     self.series.add(point.time_s, point.joules)
-            self._recover(clock.monotonic())
+            if self._failing_since_s is not None:
+                self._recover(clock.monotonic() - (self._reader.unseen_s - unseen_s))
         self.read_s = clock.monotonic()
         if complaint := self._reader.complaint():
             self._say(complaint)
@@ -96,7 +98,11 @@ class Track:
 
     def gap_until(self, now_s: float) -> float:
         """Seconds for which it could not be read, one that goes on included."""
-        return self.gap_s + (now_s - self._failing_since_s if self._failing_since_s is not None else 0.0)
+        return (
+            self.gap_s
+            + self._reader.unseen_s
+            + (now_s - self._failing_since_s if self._failing_since_s is not None else 0.0)
+        )
 
     def schedule(self, interval_s: float, cost_s: float) -> None:
         """Set the next reading.
@@ -121,7 +127,7 @@ class Track:
 
     def _recover(self, now_s: float) -> None:
         if self._failing_since_s is not None:
-            self.gap_s += now_s - self._failing_since_s
+            self.gap_s += max(0.0, now_s - self._failing_since_s)
             self._failing_since_s = None
 
     def _replace(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
@@ -136,6 +142,7 @@ class Track:
             else:
                 missed_j = error.missed_j if isinstance(error, SourceLostError) else 0.0
                 origin = Point(last_s or now_s, self.series.total_j + missed_j)
+                self.gap_s += self._reader.unseen_s
                 self._meter, self._reader, self.device = meter, reader_for(meter, origin), meter.device
                 self._recover(now_s)
         self._say(f"{error}; " + (f"going on with {meter.device.source}" if meter else "its energy counts up to here"))

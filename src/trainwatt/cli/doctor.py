@@ -23,10 +23,14 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--seconds", type=_seconds, default=1.5, help="how long to measure (default: %(default)s)")
 
+    parser.add_argument(
+        "--scope", choices=("machine", "process"), default="machine", help="as of a monitor (default: %(default)s)"
+    )
+
 
 def run(options: argparse.Namespace) -> int:
     """Read every source for a moment; it failed where nothing can be measured or estimated."""
-    diagnosis = examine(options.seconds)
+    diagnosis = examine(options.seconds, options.scope)
     show(options, diagnosis.text(), diagnosis.to_dict())
     return 0 if diagnosis.watts else 1
 

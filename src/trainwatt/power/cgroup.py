@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _NANO = 1e-9
+_STAT_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,12 @@ class MemoryLimit:
 
     Attributes:
         limit_bytes: the most that the group may use.
+        used_bytes: reads what it uses, its page cache left out; raises OSError or ValueError.
         group_id: the same for everyone in the group, wherever it is mounted.
     """
 
     limit_bytes: int
+    used_bytes: Callable[[], int]
     group_id: str
 
 
@@ -58,8 +61,23 @@ def memory_limit(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys
         *(folder / "memory.max" for folder in _groups("", proc_root, sys_root)),
         *(folder / "memory.limit_in_bytes" for folder in _groups("memory", proc_root, sys_root)),
     ]
-    limits = [MemoryLimit(int(text), _group_id(file.parent)) for file in files if (text := _text(file)).isdigit()]
+    limits = [_memory_limit(file.parent, int(text)) for file in files if (text := _text(file)).isdigit()]
     return min(limits, key=lambda limit: limit.limit_bytes, default=None)
+
+
+def _memory_limit(folder: Path, limit_bytes: int) -> MemoryLimit:
+    stat = KeptFile(folder / "memory.stat", size=_STAT_BYTES)
+    return MemoryLimit(limit_bytes, lambda: _used_bytes(stat), _group_id(folder))
+
+
+def _used_bytes(stat: KeptFile) -> int:
+    """Anonymous and shared memory; version 1 calls the former ``total_rss``, those of the groups within included."""
+    lines = [line.partition(" ") for line in stat.read().splitlines()]
+    facts = {key: int(value) for key, _, value in lines if value.isdigit()}
+    used = facts.get("anon", facts.get("total_rss"))
+    if used is None:
+        raise ValueError(f"{stat.path} does not tell anonymous memory")
+    return used + (facts.get("shmem", 0) if "anon" in facts else facts.get("total_shmem", 0))
 
 
 def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +14,11 @@ import psutil
 from trainwatt import check
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import ArgumentError, SourceError
-from trainwatt.power import cgroup, cpu_time, machine, processor
+from trainwatt.power import cgroup, cpu_time, machine, processor, slurm
 from trainwatt.power.device import Device, Found, Missing, Scope
 
 _SOURCE = "CPU model"
+_PROCESSES = "an attribution to this process and its children by CPU time"
 _IDLE_OF_TDP, _FULL_OF_TDP = 0.10, 0.75
 
 # Truth over estimate in 9 of 10 cases: measured for the TDP (see power_line), the mean error for calibrated lines,
@@ -189,6 +192,7 @@ def find(
     idle_w: float | None = None,
     full_w: float | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    environ: Mapping[str, str] = os.environ,
     proc_root: Path = Path("/proc"),
     sys_root: Path = Path("/sys"),
 ) -> Found:
@@ -201,6 +205,7 @@ def find(
         idle_w: watts at rest of all CPUs that the system shows, for a better estimate.
         full_w: watts at full load of them.
         clock: whose time passes.
+        environ: has SLURM's variables.
         proc_root: where procfs is mounted.
         sys_root: where sysfs is mounted.
 
@@ -211,19 +216,19 @@ def find(
         raise ArgumentError("scope", scope, "'machine' or 'process'")
     cpu = processor.find(proc_root=proc_root)
     line = calibrated(power_line(cpu), idle_w, full_w)
-    share = _our_cpus(cpu, proc_root, sys_root)
+    share = _our_cpus(cpu, clock, environ, proc_root, sys_root)
     if scope == "process":
-        share = _our_processes(share.cpus, clock)
+        share = replace(_our_processes(share.cpus, clock), note=_joined(share.note, _PROCESSES))
     part = share.cpus / cpu.threads
     device = Device(
         id=f"cpu:{machine.boot_id(proc_root=proc_root)}{share.suffix}",
         kind="cpu",
         name=cpu.name,
         method="estimated",
-        source="model by CPU utilisation",
+        source="model by CPU utilisation" if scope == "machine" else "model by the CPU time of our processes",
         low=line.low,
         high=line.high,
-        note="; ".join(filter(None, (line.note, share.note))),
+        note=_joined(line.note, share.note),
     )
     rest_w = 0.0 if scope == "process" else line.idle_w * part
     try:
@@ -236,7 +241,17 @@ def find(
     return Found((estimate,))
 
 
-def _our_cpus(cpu: processor.Processor, proc_root: Path, sys_root: Path) -> _Share:
+def _our_cpus(
+    cpu: processor.Processor, clock: Clock, environ: Mapping[str, str], proc_root: Path, sys_root: Path
+) -> _Share:
+    share, grant = _allowed_cpus(cpu, proc_root, sys_root), slurm.grant(environ)
+    if grant is None or grant.cpus is None or grant.cpus >= share.cpus:
+        return share
+    note = f"{grant.cpus:g} of {cpu.threads} logical CPUs, granted by SLURM"
+    return _Share(grant.cpus, cpu_time.ProcessTreeTime(clock=clock), f"/{grant.id}", note)
+
+
+def _allowed_cpus(cpu: processor.Processor, proc_root: Path, sys_root: Path) -> _Share:
     quota = cgroup.cpu_quota(proc_root=proc_root, sys_root=sys_root)
     allowed = cpu_time.own_cpus(proc_root=proc_root)
     number = min(len(allowed), cpu.threads) if allowed else cpu.threads
@@ -249,7 +264,11 @@ def _our_cpus(cpu: processor.Processor, proc_root: Path, sys_root: Path) -> _Sha
     return _Share(cpu.threads, cpu_time.MachineTime(proc_root=proc_root))
 
 
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
+
+
 def _our_processes(cpus: float, clock: Clock) -> _Share:
     process = psutil.Process()
     suffix = f"/process-{process.pid}-{process.create_time():.0f}"
-    return _Share(cpus, cpu_time.ProcessTreeTime(clock=clock), suffix, "this process and its children")
+    return _Share(cpus, cpu_time.ProcessTreeTime(clock=clock), suffix)

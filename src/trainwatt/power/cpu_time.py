@@ -98,6 +98,11 @@ class ProcessTreeTime:
         self._walked_s: float | None = None
         self._highest_s = 0.0
 
+    @staticmethod
+    def children() -> list[int]:
+        """The ids of this process's children that are counted."""
+        return [child.pid for child in _children(psutil.Process())]
+
     def __call__(self) -> float:
         """CPU-seconds so far.
 
@@ -106,13 +111,17 @@ class ProcessTreeTime:
         """
         now_s = self._clock.monotonic()
         if self._walked_s is None or now_s - self._walked_s >= _CHILDREN_EVERY_S:
-            self._children = [child for child in self._self.children(recursive=True) if _is_our_rank(child)]
+            self._children = _children(self._self)
             self._walked_s = now_s
         children_s = sum(_process_s(child) for child in self._children)
         own = os.times()
         own_s = own.user + own.system + own.children_user + own.children_system
         self._highest_s = max(self._highest_s, own_s + children_s)
         return self._highest_s
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children(recursive=True) if _is_our_rank(child)]
 
 
 def _stat_bytes() -> int:

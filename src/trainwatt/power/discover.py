@@ -28,12 +28,12 @@ def discover(
 ) -> Found:
     """Find a meter for each device of the wanted kinds.
 
-    A counter in the hardware comes first; where none can be read, a model takes its place. RAPL counts the whole
-    machine, so ``scope="process"`` takes the model for our share of it.
+    A counter in the hardware comes first; where none can be read, a model takes its place. With ``scope="process"`` our
+    processes' share of each device is counted, and told as an estimate: see `part`.
 
     Args:
         kinds: the kinds of device that are wanted.
-        scope: the whole machine, or our process's share of the CPU.
+        scope: the whole machine, or our processes' share of it.
         gpu_uuids: the GPUs that a framework uses; None: all that ``CUDA_VISIBLE_DEVICES`` leaves.
         idle_w: the processor's watts at rest, where the user knows them.
         full_w: its watts at full load, likewise.
@@ -42,27 +42,29 @@ def discover(
     """
     found = Found()
     if "gpu" in kinds:
-        found += _within(_DRIVER_S, lambda: _gpus(clock, gpu_uuids))
+        found += _within(_DRIVER_S, lambda: _gpus(scope, clock, gpu_uuids))
     covered = {kind for meter in found.meters for kind in meter.device.covers}
     host = [kind for kind in kinds if kind != "gpu" and kind not in covered]
     if host:
         from trainwatt.power import cpu, ram, rapl  # noqa: PLC0415  # see above
 
         counted = rapl.find(root=powercap)
-        meters = tuple(meter for meter in counted.meters if meter.device.kind in host and scope == "machine")
+        meters = tuple(meter for meter in counted.meters if meter.device.kind in host)
+        if scope == "process":
+            meters = rapl.our_part(meters, clock)
         found += Found(meters, counted.missing)
         host = [kind for kind in host if kind not in {meter.device.kind for meter in meters}]
         if "cpu" in host:
             found += cpu.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
         if "ram" in host:
-            found += ram.find(clock=clock)
+            found += ram.find(scope=scope, clock=clock)
     return found
 
 
-def _gpus(clock: Clock, uuids: Sequence[str] | None) -> Found:
+def _gpus(scope: Scope, clock: Clock, uuids: Sequence[str] | None) -> Found:
     from trainwatt.power import nvml  # noqa: PLC0415  # see above
 
-    return nvml.find(clock=clock, uuids=uuids)
+    return nvml.find(scope=scope, clock=clock, uuids=uuids)
 
 
 def _within(limit_s: float, find: Callable[[], Found]) -> Found:

@@ -9,7 +9,8 @@ from typing import cast
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import SourceError
-from trainwatt.power.device import Device, Found, Missing
+from trainwatt.power import nvml_share
+from trainwatt.power.device import Device, Found, Missing, Scope
 from trainwatt.power.nvml_board import Nvml, NvmlBoard, is_error, open_nvml
 from trainwatt.power.nvml_meters import best_meter
 from trainwatt.power.visible import Choice, Use, from_environment, from_uuids
@@ -17,6 +18,7 @@ from trainwatt.power.visible import Choice, Use, from_environment, from_uuids
 
 def find(
     *,
+    scope: Scope = "machine",
     clock: Clock = SYSTEM_CLOCK,
     uuids: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -28,6 +30,7 @@ def find(
     as its `Device.share`. A board that cannot be read does not keep the others from being found.
 
     Args:
+        scope: ``process``: our processes' part of each board, where its driver tells their use; else the whole.
         clock: where the time comes from.
         uuids: the GPUs that a framework uses, with or without ``GPU-``; None: ask the environment.
         environ: has ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
@@ -42,7 +45,12 @@ def find(
     chosen_by = f"CUDA_VISIBLE_DEVICES={environ.get('CUDA_VISIBLE_DEVICES')}" if uuids is None else "the framework"
     found = Found(missing=(*missing, *_not_chosen(choice, len(boards), chosen_by)))
     for use in choice.uses:
-        found += _meter(boards[use.board.index], _device(use, choice.note), clock)
+        board = boards[use.board.index]
+        whole = nvml_share.why_not(board, proc_root) if scope == "process" else ""
+        meter = _meter(board, _device(use, "; ".join(filter(None, (choice.note, whole)))), clock)
+        if whole:
+            found += Found(missing=(Missing("gpu", "process utilisation", whole, warn=True),))
+        found += meter if scope == "machine" or whole else nvml_share.part_of_boards(meter, board, clock)
     return found
 
 

@@ -101,6 +101,25 @@ class NvmlBoard:
             raise self._failure(error) from error
         return ((sample.timeStamp, sample.sampleValue.uiVal * MILLI) for sample in samples)
 
+    def uses(self, since_us: int) -> list[tuple[int, int, int]]:
+        """What the driver tells of the processes that computed since: id, time of the sample, per cent of the SMs.
+
+        Raises:
+            SourceLostError: it does not tell that of this board.
+            SourceError: not this time.
+        """
+        try:
+            samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us)
+        except self._nvml.NVMLError as error:
+            if is_error(self._nvml, error, "NOT_FOUND"):
+                return []
+            raise self._failure(error) from error
+        return [(int(each.pid), int(each.timeStamp), int(each.smUtil)) for each in samples]
+
+    def users(self) -> list[int]:
+        """The ids of the processes that have a context on it."""
+        return [int(each.pid) for each in self._ask((), "nvmlDeviceGetComputeRunningProcesses")]
+
     @property
     def counts_module(self) -> bool:
         """Whether it shares a module, and its counter, with a Grace CPU."""

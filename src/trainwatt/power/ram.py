@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
-from trainwatt.power import cgroup, machine, processor
-from trainwatt.power.device import Device, Found, Missing
+from trainwatt.errors import SourceError
+from trainwatt.power import cgroup, machine, part, processor, slurm
+from trainwatt.power.device import Device, Found, Missing, Scope
 
 _BYTES_PER_GB = 2**30
 
@@ -81,13 +84,22 @@ class RamEstimate:
         return
 
 
-def find(*, clock: Clock = SYSTEM_CLOCK, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> Found:
-    """The memory that is ours: the machine's, or as much as a container or a virtual machine may use.
+def find(
+    *,
+    scope: Scope = "machine",
+    clock: Clock = SYSTEM_CLOCK,
+    environ: Mapping[str, str] = os.environ,
+    proc_root: Path = Path("/proc"),
+    sys_root: Path = Path("/sys"),
+) -> Found:
+    """The memory that is ours: the machine's, or as much as a container, a job or a virtual machine may use.
 
     For use where RAPL counts no memory.
 
     Args:
+        scope: ``process``: of that, our processes' share of what is in use.
         clock: whose time passes.
+        environ: has SLURM's variables.
         proc_root: where procfs is mounted.
         sys_root: where sysfs is mounted.
     """
@@ -96,11 +108,10 @@ def find(*, clock: Clock = SYSTEM_CLOCK, proc_root: Path = Path("/proc"), sys_ro
     except (OSError, RuntimeError, psutil.Error) as error:
         return Found(missing=(Missing("ram", "RAM model", f"the size of memory is not known: {error}"),))
     watts = model(total_bytes / _BYTES_PER_GB, virtual=processor.find(proc_root=proc_root).virtual)
-    limit = cgroup.memory_limit(proc_root=proc_root, sys_root=sys_root)
-    limited = limit is not None and limit.limit_bytes < total_bytes
-    ours_bytes = limit.limit_bytes if limit is not None and limited else total_bytes
+    ours = _ours(total_bytes, environ, proc_root, sys_root)
+    ours_bytes = ours.limit_bytes
     device = Device(
-        id=f"ram:{machine.boot_id(proc_root=proc_root)}" + (f"/{limit.group_id}" if limit and limited else ""),
+        id=f"ram:{machine.boot_id(proc_root=proc_root)}{ours.group_id}",
         kind="ram",
         name=f"{ours_bytes / _BYTES_PER_GB:.0f} GB of memory",
         method="estimated",
@@ -109,4 +120,29 @@ def find(*, clock: Clock = SYSTEM_CLOCK, proc_root: Path = Path("/proc"), sys_ro
         high=watts.high_w / watts.central_w,
         note="published models differ up to fivefold",
     )
-    return Found((RamEstimate(device, watts.central_w * ours_bytes / total_bytes, clock=clock),))
+    estimate = RamEstimate(device, watts.central_w * ours_bytes / total_bytes, clock=clock)
+    if scope == "machine":
+        return Found((estimate,))
+    try:
+        return Found((part.PartOfCounter(estimate, part.MemoryShare(ours.used_bytes, clock), "memory in use"),))
+    except SourceError as error:
+        return Found(missing=(Missing("ram", "RAM model", f"our share of memory is not known: {error}", warn=True),))
+
+
+def _ours(total_bytes: int, environ: Mapping[str, str], proc_root: Path, sys_root: Path) -> cgroup.MemoryLimit:
+    """What a control group or a job leaves us of the memory; what is in use of a job's grant is the job's own."""
+    limit = cgroup.memory_limit(proc_root=proc_root, sys_root=sys_root)
+    grant = slurm.grant(environ)
+    most = min(total_bytes, limit.limit_bytes if limit else total_bytes)
+    if grant and grant.memory_bytes and grant.memory_bytes < most:
+        ours = part.OurProcesses(SYSTEM_CLOCK)
+        used = lambda: int(sum(map(part.proportional_bytes, ours())))  # noqa: E731
+        return cgroup.MemoryLimit(int(grant.memory_bytes), used, f"/{grant.id}")
+    if limit and limit.limit_bytes < total_bytes:
+        return cgroup.MemoryLimit(limit.limit_bytes, limit.used_bytes, f"/{limit.group_id}")
+    return cgroup.MemoryLimit(total_bytes, _used_bytes, "")
+
+
+def _used_bytes() -> int:
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwatt.errors import SourceError, SourceLostError
-from trainwatt.power import machine, processor
-from trainwatt.power.device import Device, Found, Kind, Missing
+from trainwatt.power import cpu_time, machine, part, processor
+from trainwatt.power.device import Device, Found, Kind, Meter, Missing
 from trainwatt.power.kept_file import KeptFile
 from trainwatt.units import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from trainwatt.clock import Clock
 
 _SOURCE = "RAPL"
 _ZONE = re.compile(r"intel-rapl(-mmio)?(?P<index>(:\d+)*)")
@@ -89,6 +91,16 @@ class RaplCounter:
     def watts(self) -> None:
         """Always None: there is no second sensor."""
         return
+
+
+def our_part(meters: Sequence[Meter], clock: Clock) -> tuple[Meter, ...]:
+    """Our processes' part of the packages, by CPU time; of the memory nothing, which a model attributes better."""
+    tree, all_cpus = cpu_time.ProcessTreeTime(clock=clock), cpu_time.MachineTime()
+    packages = [meter for meter in meters if meter.device.kind == "cpu"]
+    try:
+        return tuple(part.part_of(meter, part.CpuShare(tree, all_cpus), "CPU time") for meter in packages)
+    except SourceError:
+        return ()
 
 
 def max_gap_s(wraps_at_j: float) -> float:
