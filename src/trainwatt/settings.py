@@ -51,8 +51,9 @@ class Settings:
         site: where the run happens.
         expected_requests: how often the model is going to be asked; None where that is not known.
         devices: the kinds of device to measure.
-        scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its processor by CPU time,
-            of its GPUs by what the driver tells of their use, of its memory by what is in use. All of it is an estimate.
+        scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its processor by CPU
+            time, of its GPUs by what the driver tells of their use, of its memory by what is in use. All of it is an
+            estimate.
         interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
             as this costs less than 0.1 % of a core.
         idle_w, full_w: watts of the processor at rest and at full load, to calibrate its estimate.
