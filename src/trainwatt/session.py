@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
+from trainwatt.processes import Processes, leads_host, own_share
 from trainwatt.projector import Projector
 from trainwatt.record import RunFolder, read_summary, start_time_name
 from trainwatt.report import Report
@@ -28,6 +29,7 @@ from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.text import projection_text
 from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
+from trainwatt.together import Together
 
 _log = logging.getLogger("trainwatt")
 
@@ -69,6 +71,8 @@ class Session:
         sampler: whose samples to use; None: those of the process's own sampler.
         training_kwh: energy of the training that this run uses the model of, where that is known.
         say: where the line goes that tells what the whole run will take.
+        processes: those of the job, where there are several.
+        within: the run folder of the first process, in which this one has its own; None: none that is known.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -84,6 +88,8 @@ class Session:
         sampler: Sampler | None = None,
         training_kwh: float | None = None,
         say: Callable[[str], object] = print,
+        processes: Processes = Processes(),
+        within: str | None = None,
     ) -> None:
         self._settings = settings
         self._say = say
@@ -93,17 +99,20 @@ class Session:
         began_s = self._clock.monotonic()
         self._began_wall_s = self._flushed_s = self._clock.wall()
         self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
-        self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
+        self._together = Together(processes, self._began_wall_s)
+        self._folder = _make_folder(settings, self._run, processes, within)
         if self._folder:
             self._run = self._folder.path.name
         found = found or _discover(settings, gpu_uuids, self._clock)
+        found = own_share(found, leads=processes.first or leads_host())
         self._missing = found.missing
         for missing in found.missing:
             if missing.warn:
                 _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)
         self._status: Status = "running"
         self._epochs = self._recorded_epochs = 0
-        self._final: Report | None = None
+        self._own: Report | None = None  # of this process, once it has ended
+        self._final: Report | None = None  # of the job, likewise
         self._last_train = Span()
         self._hourly = Hourly(settings.site)
         self._samples: int | None = 0
@@ -203,13 +212,35 @@ class Session:
         self._samples = None if samples is None or self._samples is None else self._samples + samples
 
     @_harmless
+    def tell(self) -> dict[str, Any]:
+        """What the other processes of the job should know."""
+        with self._lock:
+            return self._together.shard(self._own or self._report(self._clock.monotonic())).to_dict()
+
+    @_harmless
+    def hear(self, states: Iterable[object]) -> None:
+        """What other processes have told: all reports from now on are of the job, as far as it is known."""
+        with self._lock:
+            self._together.hear(states)
+            if self._own is not None:
+                self._final = self._together.joined(self._own)
+                self._write(self._own, durable=True)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of a run that has ended; empty before."""
+        return self._summary(self._own) if self._own else {}
+
+    def _summary(self, own: Report) -> dict[str, Any]:
+        return self._together.joined(own).summary() | self._together.record(own)
+
+    @_harmless
     def note(self, event: Mapping[str, Any]) -> None:
         """Put something into the run folder, with what the run has taken by then."""
         if self._folder is None:
             return
         time_s = self._clock.monotonic()
         with self._lock:
-            report, epoch = self._report(time_s), self._ledger.epoch
+            report, epoch = self._together.joined(self._report(time_s)), self._ledger.epoch
         taken = {"epoch": epoch, "seconds": report.total.seconds, "total_j": report.total.total_j}
         self._folder.event({**event, **taken})
 
@@ -224,7 +255,7 @@ class Session:
             report = self._report(time_s, epoch)
             self._projector.end_epoch(epoch, report)
         self._lease.wake()
-        return self._projected(report, time_s, record=True)
+        return self._together.end_epoch(self._projected(report, time_s, record=True))
 
     @_harmless
     def settle(self) -> None:
@@ -235,7 +266,7 @@ class Session:
     def report(self) -> Report:
         """The run so far; the last moments are carried on from the latest samples."""
         with self._lock:
-            return self._final or self._report(self._clock.monotonic())
+            return self._final or self._together.joined(self._report(self._clock.monotonic()))
 
     @_harmless
     def step_report(self) -> Report:
@@ -246,7 +277,8 @@ class Session:
         train = report.phases.get("train", Span())
         recent, self._last_train = train.since(self._last_train), train
         report = replace(report, recent=recent)
-        return self._projected(report, time_s) if time_s >= self._projector.again_s else report
+        report = self._projected(report, time_s) if time_s >= self._projector.again_s else report
+        return self._together.joined(report)
 
     def finish(self, status: Status = "finished") -> Report | None:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
@@ -263,12 +295,17 @@ class Session:
         with self._lock:
             self._ledger.book(time_s)
             self._status = status
-            self._final = report = self._report(time_s)
+            self._own = self._report(time_s)
+            self._final = report = self._together.joined(self._own)
             self._record_epochs(self._ledger.epoch + 1)
         self._close()
         if self._folder:
             self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
-            self._folder.summary(report.summary(), durable=True)
+            self._write(self._own, durable=True)
+
+    def _write(self, own: Report, *, durable: bool = False) -> None:
+        if self._folder:
+            self._folder.summary(self._summary(own), durable=durable)
 
     def give_up(self) -> None:
         """Something of ours has failed: say so once, keep what was written, and stay out of the way."""
@@ -291,11 +328,12 @@ class Session:
             self._lease.floor_s = self._ledger.booked_s
             self._hourly.book(self._wall_s(self._ledger.booked_s), self._ledger.booked_j)
             self._record_epochs(self._ledger.settled_epoch)
-            flush = self._folder is not None and self._clock.wall() - self._flushed_s >= _FLUSH_S
-            report = self._report(self._clock.monotonic()) if flush else None
-        if report is not None and self._folder is not None:
-            self._flushed_s = self._clock.wall()
-            self._folder.summary(report.summary())
+            if self._clock.wall() - self._flushed_s < _FLUSH_S or not (self._folder or self._together.several):
+                return
+            report = self._report(self._clock.monotonic())
+            self._together.tick(report)
+        self._flushed_s = self._clock.wall()
+        self._write(report)
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
@@ -353,9 +391,9 @@ class Session:
             report = replace(report, projection=projection, projected_site=self._projected_site)
             new = self._projector.is_news(projection)
         if self._folder and (record or new):
-            self._folder.event({"event": "projection", **(report.projection_summary() or {})})
+            self._folder.event({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
         if new and self._settings.verbose and projection.remaining_s > 0:
-            self._say(projection_text(report, again=new == "again"))
+            self._say(projection_text(self._together.joined(report), again=new == "again"))
         return report
 
     def _wall_s(self, time_s: float) -> float:
@@ -379,6 +417,16 @@ def _summary_in(folder: str | None) -> dict[str, Any] | None:
         return read_summary(folder) if folder else None
     except (OSError, ValueError):  # of another machine, or long gone
         return None
+
+
+def _make_folder(settings: Settings, run: str, processes: Processes, within: str | None) -> RunFolder | None:
+    """The first process makes the run folder; the others have one each in it, or beside it where it is not known."""
+    if settings.output_dir is None:
+        return None
+    if processes.first:
+        return RunFolder(settings.output_dir, run)
+    own = f"rank-{processes.rank}"
+    return RunFolder(settings.output_dir / within, own) if within else RunFolder(settings.output_dir, f"{run}-{own}")
 
 
 def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:
