@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from trainwatt import check
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint import Footprint, Quantity
+from trainwatt.processes import ALONE, Processes
 from trainwatt.projection import project_course
-from trainwatt.processes import Processes
 from trainwatt.report import Report
 from trainwatt.run import Run
 from trainwatt.session import tell
@@ -168,7 +168,7 @@ class GreenStopper:
         self._planned_kwh: Quantity | None = None  # by the whole training, if it runs to the end
         self._looked_s = -math.inf
 
-    def start(self, gpu_uuids: Sequence[str] | None = None, processes: Processes = Processes()) -> None:
+    def start(self, gpu_uuids: Sequence[str] | None = None, processes: Processes = ALONE) -> None:
         """A training begins; what an earlier one has left is forgotten.
 
         Args:

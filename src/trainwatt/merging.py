@@ -94,7 +94,8 @@ def uncovered(from_s: float, to_s: float, taken: Sequence[Stretch]) -> float:
     """The part of a stretch of time, 0 to 1, that others leave.
 
     Args:
-        from_s, to_s: the stretch.
+        from_s: where the stretch begins.
+        to_s: where it ends.
         taken: those others, which may overlap.
     """
     if to_s <= from_s:

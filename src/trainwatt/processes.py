@@ -49,6 +49,9 @@ class Processes:
         return self.rank == 0
 
 
+ALONE = Processes()
+
+
 class Teller(Protocol):
     """A session, as far as its figures are told and heard."""
 
@@ -68,7 +71,7 @@ class Exchange:
         processes: the job's.
     """
 
-    def __init__(self, processes: Processes = Processes()) -> None:
+    def __init__(self, processes: Processes = ALONE) -> None:
         self._gather = processes.gather if processes.count > 1 else None
         self.first = processes.first
 
@@ -119,11 +122,18 @@ def own_share(found: Found, *, leads: bool) -> Found:
 def job_identity(environ: Mapping[str, str] = os.environ) -> str:
     """An identity that all processes of a job agree on, by what has launched them; empty where nothing tells."""
     told = [environ[name] for name in _JOBS if environ.get(name)]
+    if cluster := tf_config(environ).get("cluster"):
+        told.append(json.dumps(cluster, sort_keys=True))
+    return hashlib.sha256("|".join(told).encode()).hexdigest()[:16] if told else ""
+
+
+def tf_config(environ: Mapping[str, str] = os.environ) -> Mapping[str, Any]:
+    """What ``TF_CONFIG`` tells a TensorFlow worker of its cluster; empty where it tells nothing."""
     try:
-        told += [json.dumps(json.loads(environ.get("TF_CONFIG", "{}")).get("cluster", ""), sort_keys=True)]
-    except (AttributeError, ValueError):
-        pass
-    return hashlib.sha256("|".join(told).encode()).hexdigest()[:16] if any(each != '""' for each in told) else ""
+        told: Any = json.loads(environ.get("TF_CONFIG", "{}"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _of_the_host(device: Device) -> bool:

@@ -51,20 +51,34 @@ class RunFolder:
         """
         if not self._open:
             return
-        temporary = self.path / (SUMMARY + ".new")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(summary, file, indent=1)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(self.path / SUMMARY)
+            write_summary(self.path, summary, durable=durable)
         except OSError as error:
             self._stop(error)
 
     def _stop(self, error: OSError) -> None:
         self._open = False
         _log.warning("trainwatt: the run folder cannot be written any more, measuring goes on: %s", error)
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Put a summary into a run folder; a reader sees the old one or the new one, never a part.
+
+    Args:
+        folder: the run folder.
+        summary: what to write.
+        durable: wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = folder / (SUMMARY + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(summary, file, indent=1)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.replace(folder / SUMMARY)
 
 
 def start_time_name(wall_s: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
-from trainwatt.processes import Exchange, Processes
+from trainwatt.processes import ALONE, Exchange, Processes
 from trainwatt.report import Report
 from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
@@ -55,7 +55,7 @@ class Run:
         *,
         gpu_uuids: Sequence[str] | None = None,
         found: Found | None = None,
-        processes: Processes = Processes(),
+        processes: Processes = ALONE,
     ) -> Self:
         """Begin a run; one that is still going on is ended first.
 

@@ -20,7 +20,7 @@ from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
-from trainwatt.processes import Processes, leads_host, own_share
+from trainwatt.processes import ALONE, Processes, leads_host, own_share
 from trainwatt.projector import Projector
 from trainwatt.record import RunFolder, read_summary, start_time_name
 from trainwatt.report import Report
@@ -88,7 +88,7 @@ class Session:
         sampler: Sampler | None = None,
         training_kwh: float | None = None,
         say: Callable[[str], object] = print,
-        processes: Processes = Processes(),
+        processes: Processes = ALONE,
         within: str | None = None,
     ) -> None:
         self._settings = settings

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from trainwatt import __version__
-from trainwatt.cli import completion, doctor, estimate, export, lifetime, regions, run, watch
+from trainwatt.cli import completion, doctor, estimate, export, lifetime, merge, regions, run, watch
 from trainwatt.errors import ArgumentError
 
-COMMANDS = (doctor, watch, run, export, estimate, regions, lifetime, completion)
+COMMANDS = (doctor, watch, run, merge, export, estimate, regions, lifetime, completion)
 
 _EPILOG = """\
 examples:
