@@ -44,6 +44,7 @@ FLOORS = {
     "merging": 3,
     "processes": 2,
     "together": 5,
+    "neighbours": 5,
     "jobs": 5,
     "report": 4,
     "text": 4,

@@ -22,6 +22,7 @@ from trainwatt_keras.backup import Backup
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
 from trainwatt_keras.plan import plan_of
+from trainwatt_keras.processes import processes_of
 
 _log = logging.getLogger("trainwatt")
 
@@ -269,7 +270,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def _start(self, kind: Literal["fit", "test", "predict"]) -> None:
         self._undo.close()
         model = self.model if isinstance(self.model, keras.Model) else None
-        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model))
+        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model), processes=processes_of())
         self._kind = kind
         self._steps = (getattr(self, "params", None) or {}).get("steps")
         self._at_a_time = getattr(model, "steps_per_execution", 1)
@@ -349,4 +350,4 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        self._run.stop(status_of(error))
+        self._run.stop(status_of(error), together=error is None)

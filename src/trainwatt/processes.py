@@ -48,6 +48,11 @@ class Processes:
         """Whether this one speaks for all."""
         return self.rank == 0
 
+    @property
+    def meets(self) -> bool:
+        """Whether they find each other by their folders, for want of a collective."""
+        return self.count > 1 and self.gather is None and bool(self.job)
+
 
 ALONE = Processes()
 
@@ -63,6 +68,10 @@ class Teller(Protocol):
         """What the others have told."""
         ...
 
+    def look(self, *, last: bool) -> None:
+        """See what the others have written."""
+        ...
+
 
 class Exchange:
     """Talks to the other processes of a job by the collective that the framework has; nothing raises.
@@ -73,6 +82,7 @@ class Exchange:
 
     def __init__(self, processes: Processes = ALONE) -> None:
         self._gather = processes.gather if processes.count > 1 else None
+        self._meets = processes.meets
         self.first = processes.first
 
     def name(self, own: str | None) -> str | None:
@@ -80,10 +90,17 @@ class Exchange:
         told = self._gathered(own)
         return str(told[0]) if told and told[0] else None
 
-    def figures(self, session: Teller) -> None:
-        """Tell each other what was measured. A process whose measuring has failed takes part, too."""
+    def figures(self, session: Teller, *, last: bool = False) -> None:
+        """Tell each other what was measured. A process whose measuring has failed takes part, too.
+
+        Args:
+            session: which tells and hears.
+            last: whether the run has ended.
+        """
         if self._gather is not None:
             session.hear(self._gathered(session.tell()))
+        elif self._meets and self.first:
+            session.look(last=last)
 
     def _gathered(self, own: Any) -> Sequence[Any]:
         if self._gather is None:

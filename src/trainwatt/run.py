@@ -107,7 +107,7 @@ class Run:
         session, self._session = self._session, None
         report = session.finish(status) if session else None
         if session and together:
-            self._exchange.figures(session)
+            self._exchange.figures(session, last=True)
             report = session.report()
         if session and report and self._exchange.first:
             self.summary = Summary.of(session.summary(), session.folder)

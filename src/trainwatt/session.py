@@ -226,6 +226,21 @@ class Session:
                 self._final = self._together.joined(self._own)
                 self._write(self._own, durable=True)
 
+    @_harmless
+    def look(self, *, last: bool = False) -> None:
+        """See what the other processes have written, where no collective tells.
+
+        Args:
+            last: whether all are about to write their last figures: these are waited for a little.
+        """
+        folder, processes = self._settings.output_dir, self._together.processes
+        if folder is None:
+            return
+        from trainwatt import neighbours  # noqa: PLC0415  # few need it
+
+        where = (folder, processes.job, self._began_wall_s)
+        self.hear(neighbours.wait(*where, processes.count - 1) if last else neighbours.look(*where))
+
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of a run that has ended; empty before."""
         return self._summary(self._own) if self._own else {}

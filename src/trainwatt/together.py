@@ -136,7 +136,11 @@ class Together:
         if report.status != "running":
             shards += self._others.values()
         return {
-            "processes": {"count": self.processes.count, "joined": len(self._others) + 1},
+            "processes": {
+                "count": self.processes.count,
+                "joined": len(self._others) + 1,
+                "job": self.processes.job,
+            },
             "shards": [shard.to_dict() for shard in shards],
         }
 

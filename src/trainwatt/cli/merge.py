@@ -25,9 +25,7 @@ def add(commands: Commands) -> None:
         "trainwatt merge node-1/footprint/run node-2/footprint/run --output job",
         "trainwatt merge footprint/run footprint/run-rank-* --json",
     )
-    parser.add_argument(
-        "folders", nargs="+", metavar="RUN", help="run folders, with those of processes in them"
-    )
+    parser.add_argument("folders", nargs="+", metavar="RUN", help="run folders, with those of processes in them")
     parser.add_argument("--output", metavar="FOLDER", help="where to write summary.json (default: the first)")
 
 
