@@ -117,7 +117,7 @@ class Run:
                 self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
                 self._show()
-        return report
+        return report if self._exchange.first else None
 
     def _show(self) -> None:
         try:

@@ -73,7 +73,9 @@ class Together:
         )
 
     def hear(self, states: Iterable[object]) -> None:
-        """Others have told this; what cannot be understood is left out."""
+        """Others have told this; what cannot be understood is left out. Only the first process speaks of the job."""
+        if not self.processes.first:
+            return
         heard = dict(self._others)  # replaced as a whole: it is read in another thread
         for state in states:
             if isinstance(state, Mapping) and state.get("id") != self._id:
