@@ -29,11 +29,10 @@ def measured(
 
     def phases(now_s: float) -> dict[Phase, Span]:
         seconds = {"setup": min(now_s, middle_s) - from_s, "train": max(0.0, now_s - middle_s)}
-        spans = {
+        return {  # type: ignore[return-value]  # of two phases
             phase: Span(s, {name: w * s for name, w in watts.items()}, 1, int(s) if phase == "train" else 0)
             for phase, s in seconds.items()
         }
-        return spans  # type: ignore[return-value]  # of two phases
 
     for tick in range(1, ticks):
         course.add(from_s + (to_s - from_s) * tick / ticks, phases(from_s + (to_s - from_s) * tick / ticks))

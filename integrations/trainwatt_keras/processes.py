@@ -38,3 +38,22 @@ def _torch() -> tuple[int, int]:
 
 def _alone() -> tuple[int, int]:
     return 0, 1
+
+
+def agreed(stop: bool) -> bool:
+    """What the first process has decided, in all of them: a collective, so that each must ask.
+
+    Args:
+        stop: what this one has decided.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax" and _jax()[1] > 1:
+        from jax.experimental import multihost_utils  # noqa: PLC0415  # few need it
+
+        return bool(multihost_utils.broadcast_one_to_all(stop))
+    if backend == "torch" and _torch()[1] > 1:
+        distributed = sys.modules["torch"].distributed
+        told = [stop]
+        distributed.broadcast_object_list(told, src=0)
+        return told[0]
+    return stop

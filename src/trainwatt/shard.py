@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple, overload
 
 from trainwatt.power.device import Device
 from trainwatt.timeline import Phase, Span
@@ -54,7 +53,7 @@ class Shard:
     from_s: float
     to_s: float
     phases: Mapping[Phase, Span]
-    slices: tuple[Slice, ...]
+    slices: Sequence[Slice]
     devices: tuple[Device, ...]
     epochs: int = 0
     status: str = "running"
@@ -98,12 +97,47 @@ class Shard:
         Raises:
             KeyError, TypeError, ValueError: it is none.
         """
-        known = {name: value for name, value in state.items() if name in inspect.signature(cls).parameters}
+        known = {name: value for name, value in state.items() if name in _FIELDS}
         order = state["order"]
         known["phases"], known["before"] = _unpacked(state["phases"], order), _unpacked(state["before"], order)
-        known["slices"] = tuple(Slice(from_s, to_s, _unpacked(spans, order)) for from_s, to_s, spans in state["slices"])
+        known["slices"] = _Packed(state["slices"], order)
         known["devices"] = tuple(Device(**{**each, "covers": tuple(each["covers"])}) for each in state["devices"])
         return cls(**known)
+
+
+_FIELDS = {each.name for each in fields(Shard)}
+
+
+class _Packed(Sequence[Slice]):
+    """Slices as they have travelled: few are ever looked at.
+
+    Raises:
+        TypeError, ValueError: they are none.
+    """
+
+    def __init__(self, slices: Iterable[Sequence[Any]], order: list[str]) -> None:
+        self._slices = tuple((float(from_s), float(to_s), spans) for from_s, to_s, spans in slices)
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    @overload
+    def __getitem__(self, index: int) -> Slice: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Slice]: ...
+
+    def __getitem__(self, index: int | slice) -> Slice | Sequence[Slice]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        from_s, to_s, spans = self._slices[index]
+        return Slice(from_s, to_s, _unpacked(spans, self._order))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
 
 
 class Course:

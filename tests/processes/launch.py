@@ -65,7 +65,7 @@ def start(folder: Path, job: dict[str, Any]) -> list[int]:
             try:
                 train(folder, rank == job["killed"])
                 code = 0
-            except BaseException:
+            except BaseException:  # noqa: BLE001  # this is the end of a process
                 traceback.print_exc()
             finally:
                 os._exit(code)

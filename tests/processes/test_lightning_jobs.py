@@ -101,9 +101,7 @@ def test_four_processes_on_two_nodes_are_one_job(hosts: Hosts) -> None:
     assert joules(summary) == pytest.approx(hosts.truth_j(summary), rel=0.01)
     assert len(joules(summary)) == 6
     assert sorted(joules(summary, "ram")) == ["ram:00000000-boot", "ram:00000001-boot"]
-    assert sum(sum(span["joules"].values()) for span in summary["phases"].values()) == pytest.approx(
-        summary["total_j"]
-    )
+    assert sum(sum(span["joules"].values()) for span in summary["phases"].values()) == pytest.approx(summary["total_j"])
 
 
 def test_the_first_process_logs_what_all_of_them_take(hosts: Hosts) -> None:
