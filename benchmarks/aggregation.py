@@ -1,8 +1,8 @@
 """What it costs per epoch that two processes tell each other what they have measured, beyond the collective itself.
 
 ``python benchmarks/aggregation.py [EPOCHS]``: prints the table of benchmarks/README.md. Two processes over gloo, each
-with eight devices and a run so long that its course is full. At each epoch's end are timed by turns: the exchange and the
-report of the job; and the bare `all_gather_object` of as many bytes and the report of a process by itself.
+with eight devices and a run so long that its course is full. At each epoch's end are timed by turns: the exchange and
+the report of the job; and the bare `all_gather_object` of as many bytes and the report of a process by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,9 @@ from standins import nvml as standin
 from standins.virtual import VirtualClock
 
 os.environ.pop("CI", None)  # a summary is shorter there
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what is to run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")

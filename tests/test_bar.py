@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trainwatt.bar import UNITS, bar_texts
 
-WIDE = "150"
+WIDE = "160"
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,13 @@ WIDE = "150"
         ({"energy/total_kwh": 1e-6}, {"J": "3.60"}),
         ({"energy/total_kwh": 0.0123}, {"Wh": "12.3"}),
         ({"energy/total_kwh": 12.34}, {"kWh": "12.3"}),
-        ({"energy/total_kwh": 0.0123, "projection/total_kwh": 0.1542}, {"Wh": "12.3 of 150"}),
-        ({"energy/total_kwh": 0.0123, "projection/total_kwh": 1.542}, {"kWh": "0.0123 of 1.5"}),
+        ({"energy/total_kwh": 0.0123, "projection/total_kwh": 0.1542}, {"Wh": "12.3 of 154"}),
+        ({"energy/total_kwh": 0.0123, "projection/total_kwh": 1.542}, {"kWh": "0.0123 of 1.54"}),
         (
             {"energy/total_kwh": 0.01, "footprint/co2e_kg": 0.0058, "projection/co2e_kg": 0.071},
             {"Wh": "10.0", "gCO2e": "5.8 of 71"},
         ),
+        ({"energy/total_kwh": 0.15, "projection/total_kwh": 0.15, "projection/remaining_s": 0.0}, {"Wh": "150"}),
         ({"energy/total_kwh": 12, "footprint/co2e_kg": 5.8}, {"kWh": "12.0", "kgCO2e": "5.8"}),
     ],
 )

@@ -165,6 +165,22 @@ def test_a_projection_is_told_what_is_expected(api: GridApi) -> None:
     assert Hourly(STATIC).forecast(now_s, now_s + HOUR_S) is None
 
 
+def test_a_projection_has_its_rest_at_the_intensity_that_is_forecast(api: GridApi) -> None:
+    api.intensity = lambda time_s: 60.0
+    hourly = Hourly(Site(carbon_intensity=GreatBritain(base_url=api.url), environ={}))
+    now_s = time.time()
+    while hourly.forecast(now_s, now_s + HOUR_S) is None:
+        time.sleep(0.005)
+    hourly.before(300.0)
+    so_far = hourly.site(now_s, 300.0)
+    whole = hourly.projected(so_far, 0.25, now_s, HOUR_S)
+    assert whole is not None
+    assert so_far.carbon_intensity.value == pytest.approx(STATIC.carbon_intensity.value)
+    assert whole.carbon_intensity.value == pytest.approx(0.75 * STATIC.carbon_intensity.value + 0.25 * 60.0)
+    hourly.close()
+    assert Hourly(STATIC).projected(STATIC, 0.25, now_s, HOUR_S) is None
+
+
 def test_energy_of_before_is_at_the_static_factor() -> None:
     hourly = Hourly(Site(carbon_intensity=GreatBritain(base_url="http://127.0.0.1:9"), environ={}))
     begin_s = this_hour_s()

@@ -151,6 +151,20 @@ def test_errors_for_a_while_cost_a_counter_nothing_and_are_marked(caplog: pytest
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("after_s", [0.05, 0.15, 0.25, 0.3, 0.6, 3.0])
+@pytest.mark.parametrize("held_up_s", [0.5, 2.0, 5.0, 100.0])
+def test_seconds_without_a_reading_lose_no_joule_of_a_counter(after_s: float, held_up_s: float) -> None:
+    sampler, clock = sampler_at()
+    counter = StandInCounter(clock, lambda t: 250 * t, refresh_s=0.1, phase_s=0.04, sensor_w=250.0)
+    lease = sampler.lease([counter])
+    begin_s = clock.now_s
+    run_until(sampler, clock, begin_s + after_s, late_s=2e-4)
+    clock.now_s += held_up_s
+    run_until(sampler, clock, clock.now_s + 5.0, late_s=2e-4)
+    true_j = 250 * (clock.now_s - begin_s)
+    assert energy_j(lease, begin_s, clock.now_s) == pytest.approx(true_j, abs=250 * 0.1)  # one refresh
+
+
 def test_a_source_that_keeps_failing_is_given_up() -> None:
     sampler, clock = sampler_at()
     counter = StandInCounter(clock, lambda t: 100 * t)

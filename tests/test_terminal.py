@@ -48,6 +48,23 @@ def test_without_a_terminal_the_table_is_plain(tmp_path: Path) -> None:
     assert "run folder: footprint/run" in text
 
 
+NOTEBOOK = """
+import sys, types
+shown = []
+kernel = types.SimpleNamespace(kernel=object())
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: kernel)
+sys.modules["IPython.display"] = types.SimpleNamespace(display=shown.append)
+"""
+
+
+def test_a_notebook_shows_a_table(tmp_path: Path) -> None:
+    """As much of IPython as is used: in a kernel, with the display that a cell's output has."""
+    text = printed(tmp_path, NOTEBOOK + SCRIPT + "\nprint(shown[0]._repr_html_(), repr(shown[0]))")
+    assert text.startswith('<div class="trainwatt">')
+    assert text.count("<table>") == 2
+    assert text.count("trainwatt: run finished") == 2
+
+
 def test_in_ci_it_is_one_line(tmp_path: Path) -> None:
     for text in (printed(tmp_path, CI="true"), typed(LOUD, tmp_path, CI="1")):
         (line,) = text.splitlines()

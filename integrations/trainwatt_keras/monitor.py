@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -311,8 +312,10 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._run.count(self._call.samples if self._call is not None and complete else None)
 
     def _say(self, line: str) -> None:
-        """Below the progress bar, whose last line of an epoch is still open."""
-        print(("\n" if (self.params or {}).get("verbose") == 1 else "") + line, flush=True)  # noqa: T201  # asked for
+        """In the place of the progress bar, whose last line of an epoch is still open and will be drawn below."""
+        bar = (self.params or {}).get("verbose") in (1, "auto")
+        before = ("\r\x1b[K" if sys.stdout.isatty() else "\n") if bar else ""
+        print(before + line, flush=True)  # noqa: T201  # it was asked for
 
     def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
         """Keras hands the same dictionary to one callback after the other."""
@@ -350,4 +353,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        self._run.stop(status_of(error), together=error is None)
+        if self._run.stop(status_of(error), together=error is None) is not None:
+            from trainwatt.attach import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
+            from trainwatt.trackers import active_trackers  # noqa: PLC0415
+
+            attach(self._run.summary, found(active_trackers))

@@ -144,7 +144,9 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self._seen = True
         self._stopper.mode = self._stopper.mode or self._direction()
         done, left = self._done(epoch), self._lr_left(epoch)
-        decision = self._stopper.evaluated(float(value), done=done, when=f"epoch {epoch + 1}", lr_left=left)
+        decision = self._stopper.evaluated(
+            float(value), done=done, when=f"epoch {epoch + 1}", lr_left=left, metric=self.monitor
+        )
         if self._processes.count > 1:
             sentence = decision.sentence if self._processes.first else ""
             decision = replace(decision, stop=agreed(decision.stop), sentence=sentence)

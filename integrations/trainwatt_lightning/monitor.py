@@ -301,6 +301,11 @@ class FootprintMonitor(Callback):
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
             log(trainer, report.inference_metrics(phase), step=trainer.global_step)
+        if report is not None and trainer.is_global_zero and trainer.loggers:
+            from trainwatt.attach import attach  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+            from trainwatt_lightning.trackers import trackers_of  # noqa: PLC0415
+
+            attach(self._run.summary, trackers_of(trainer))
 
 
 def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:

@@ -160,7 +160,9 @@ class GreenEarlyStopping(Callback):
         if trainer.is_global_zero:
             value = float(metrics[self.monitor])
             when = f"epoch {trainer.current_epoch}"
-            decision = self._stopper.evaluated(value, done=_done(trainer), when=when, lr_left=_lr_left(trainer))
+            decision = self._stopper.evaluated(
+                value, done=_done(trainer), when=when, lr_left=_lr_left(trainer), metric=self.monitor
+            )
             metrics.update({name: torch.tensor(gain) for name, gain in decision.metrics.items()})
             log(trainer, dict(decision.metrics), step=max(0, trainer.global_step - 1))
         self._apply(trainer, decision)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
+from trainwatt.attach import Tracker, attach, found
 from trainwatt.bar import bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
@@ -24,6 +25,7 @@ from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
 from trainwatt_transformers.plan import plan_of
 from trainwatt_transformers.processes import processes_of
+from trainwatt_transformers.trackers import trackers_at_the_start, trackers_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,6 +118,7 @@ class FootprintCallback(TrainerCallback):
         self._late = self._alone = self._evaluating = self._epoch_over = self._told = self._new_epoch = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
+        self._trackers: list[Tracker] | None = None  # None: not looked for in this run
         self._by_itself = False  # an evaluation outside a training
         self._trained: dict[str, Any] = {}  # the summary of the last training
 
@@ -210,6 +213,8 @@ class FootprintCallback(TrainerCallback):
             values = self._epoch_values(state)
             if self._trainer is not None and args.logging_strategy != "no":
                 log_entry(self._trainer, values)
+        if (trainer := self._trainer) is not None and self._trackers is None and state.is_world_process_zero:
+            self._trackers = found(lambda: trackers_at_the_start(trainer, self._run.report()))
         self._run.begin("train", epoch=self._epoch)
         self._epoch = None  # those that follow are counted on
         self._new_epoch = True
@@ -292,11 +297,15 @@ class FootprintCallback(TrainerCallback):
                 "trainwatt: CodeCarbon measures this training too. Neither disturbs the other; to pay for one only, "
                 "take 'codecarbon' out of report_to."
             )
+        self._trackers = found(lambda: trackers_of(trainer)) if kind and trainer.is_world_process_zero() else None
         self._run.start(kind, gpu_uuids=gpu_uuids(trainer), processes=processes_of(trainer.args))
 
     def _stop(self, status: Status) -> Report | None:
         self._trainer, self._alone = None, False
-        return self._run.stop(status, together=status == "finished")
+        report = self._run.stop(status, together=status == "finished")
+        if report is not None:
+            attach(self._run.summary, self._trackers or [])
+        return report
 
     def _begin_late(self, args: TrainingArguments) -> None:
         """A callback that was added to a Trainer, or serves one that is not transformers' own, is first called here."""

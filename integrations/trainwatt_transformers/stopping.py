@@ -137,7 +137,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
             left = torch_rates(kwargs.get("lr_scheduler"), max(0, state.max_steps - state.global_step))
             done = state.global_step / state.max_steps if state.max_steps > 0 else None
             when = f"step {state.global_step}"
-            decision = self._stopper.evaluated(metrics[name], done=done, when=when, lr_left=left)
+            decision = self._stopper.evaluated(metrics[name], done=done, when=when, lr_left=left, metric=name)
         trainer = calling_trainer(self)
         if trainer is not None:
             log_entry(trainer, dict(decision.metrics))

@@ -207,6 +207,7 @@ class GreenStopper:
         done: float | None = None,
         when: str = "",
         lr_left: Sequence[float] | None = None,
+        metric: str = "",
     ) -> Decision:
         """Judge after an evaluation.
 
@@ -215,6 +216,7 @@ class GreenStopper:
             done: the part of the planned training that is done, 0 to 1; None: unknown.
             when: for the sentence, e.g. ``"epoch 23"``.
             lr_left: the learning rates from now to the end of the plan, evenly spaced, where that is known.
+            metric: its name, for the record.
         """
         if not self.spent_kwh:  # a first evaluation may come before the first figures
             self._run.settle()
@@ -240,7 +242,8 @@ class GreenStopper:
         }
         at = when or f"evaluation {self._evaluations}"
         sentence = f"stopped at {at}: {verdict.reason}{self._saved(verdict)}" if stop else ""
-        tell({"event": "verdict", "at": at, "stop": stop, "reason": verdict.reason, "value": value} | metrics)
+        what = {"event": "verdict", "name": metric, "mode": self.mode, "value": value, "at": at}
+        tell({**what, "stop": stop, "reason": verdict.reason, **metrics})
         return self._within_budget(Decision(stop, sentence, metrics, best), at)
 
     def look(self, when: str = "") -> Decision:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+from trainwatt.powercurve import PowerCurve
 from trainwatt.profile import Beats, Block, Profile
 from trainwatt.timeline import Phase, Span, SpanKey, Timeline
 
@@ -44,6 +45,7 @@ class Ledger:
 
     def __init__(self, source: EnergySource, time_s: float) -> None:
         self.timeline = Timeline()
+        self.power = PowerCurve()
         self.begin_s = self.booked_s = time_s
         self._end_s = math.inf
         self.steps = 0
@@ -168,6 +170,7 @@ class Ledger:
     def _advance_into(self, span: Span, key: SpanKey, time_s: float, made: int | None = None) -> None:
         part = self._advance(time_s)
         self._profile.add(key, part.seconds, part.total_j, made)
+        self.power.add(key.phase, part.seconds, part.total_j)
         span.add(part)
 
     def _advance(self, time_s: float) -> Span:

@@ -6,10 +6,12 @@ as a whole every second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,14 @@ _log = logging.getLogger("trainwatt")
 
 EVENTS = "events.jsonl"
 SUMMARY = "summary.json"
+_MOST_WAITING = 10_000  # events that wait for a disk to have room again
 
 
 class RunFolder:
-    """Writes a run folder. Once it is open nothing raises: what cannot be written is told once and then left.
+    """Writes a run folder. Once it is open nothing raises.
+
+    What cannot be written, because the disk is full or the folder has become read-only, is told once and tried again
+    each time; the events wait until then, the latest of them at least.
 
     Args:
         output_dir: the folder of run folders; made where it does not exist.
@@ -30,17 +36,20 @@ class RunFolder:
 
     def __init__(self, output_dir: Path, name: str) -> None:
         self.path = _make_folder(output_dir, name)
-        self._open = True
+        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._told = False
 
     def event(self, *events: Mapping[str, Any]) -> None:
         """Append a line for each event, and hand them to the operating system at once."""
-        if not self._open or not events:
+        self._waiting.extend(json.dumps(event) + "\n" for event in events)
+        if not self._waiting:
             return
         try:
-            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(event) + "\n" for event in events))
+            _append(self.path / EVENTS, "".join(self._waiting).encode())
         except OSError as error:
-            self._stop(error)
+            self._tell(error)
+        else:
+            self._waiting.clear()
 
     def summary(self, summary: Mapping[str, Any], *, durable: bool = False) -> None:
         """Replace the summary; a reader sees the old one or the new one, never a part.
@@ -49,16 +58,17 @@ class RunFolder:
             summary: what to write.
             durable: wait until it is on the disk; otherwise it outlives the process, not a power cut.
         """
-        if not self._open:
-            return
         try:
             write_summary(self.path, summary, durable=durable)
         except OSError as error:
-            self._stop(error)
+            self._tell(error)
+        else:
+            self.event()
 
-    def _stop(self, error: OSError) -> None:
-        self._open = False
-        _log.warning("trainwatt: the run folder cannot be written any more, measuring goes on: %s", error)
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning("trainwatt: the run folder cannot be written; measuring goes on, trying again: %s", error)
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -73,12 +83,17 @@ def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = F
         OSError: it cannot be written.
     """
     temporary = folder / (SUMMARY + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(summary, file, indent=1)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(folder / SUMMARY)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(summary, file, indent=1)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(folder / SUMMARY)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def start_time_name(wall_s: float) -> str:
@@ -97,11 +112,28 @@ def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """The events of a run folder, oldest first; a last line that was cut short by a crash is left out."""
-    with (Path(folder) / EVENTS).open(encoding="utf-8") as lines:
+    """The events of a run folder, oldest first; a line that was cut short, by a crash or a full disk, is left out."""
+    with (Path(folder) / EVENTS).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and line.endswith("\n"):
+                    yield event
+
+
+def _append(file: Path, lines: bytes) -> None:
+    """All of the lines or, as far as the disk lets us, none: what was written of them in part is taken back."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while lines:
+                lines = lines[os.write(descriptor, lines) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _make_folder(output_dir: Path, name: str) -> Path:

@@ -98,6 +98,7 @@ class RefreshClock:
             self._seen.append(Point(time_s, joules))
         elif joules != self._last[1]:
             width_s = time_s - self._last[0]
+            self._began_s += width_s if width_s > 2 * self._expected_s else 0.0  # starved: nothing was to be learnt
             self._edges.append(_Edge(time_s - width_s / 2, width_s))
             self._seen.append(Point(time_s, joules))
         self._last = (time_s, joules)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import Device, Meter
@@ -17,6 +18,8 @@ _log = logging.getLogger("trainwatt")
 
 _MIN_WAKE_GAP_S = 0.005
 _TELL_S = 0.2
+_LOOK_S = 0.25  # the thread looks up at least this often: runs write what they know, whatever is read
+_HANG_S = 1.0  # a reading that takes longer is left to itself
 _STOP_TIMEOUT_S = 2.0
 _FIRST_READING_S = 0.1
 
@@ -43,7 +46,9 @@ class Lease:
     @property
     def gaps_s(self) -> dict[str, float]:
         """Seconds for which a device could not be read, by device id; devices without a gap are absent."""
-        return {track.device.id: track.gap_s for track in self._tracks if track.gap_s > 0}
+        now_s = self._sampler.clock.monotonic()
+        gaps_s = {track.device.id: track.gap_until(now_s) for track in self._tracks}
+        return {device: gap_s for device, gap_s in gaps_s.items() if gap_s > 0}
 
     @property
     def notes(self) -> dict[str, str]:
@@ -84,10 +89,24 @@ class Lease:
         return track in self._tracks
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """What is being read, and since when."""
+
+    track: Track
+    began_s: float
+
+    @property
+    def takes_s(self) -> float:
+        return time.monotonic() - self.began_s
+
+
 class Sampler:
     """Reads meters in a thread of its own and keeps their joules over time.
 
-    A training thread never reads a meter: it asks for the energy between two of its timestamps.
+    A training thread never reads a meter: it asks for the energy between two of its timestamps. Where a driver does not
+    return, a second thread, which does nothing but look after that, leaves the hung thread to it and starts another for
+    the other meters; a reading that comes back after all is taken.
 
     Args:
         clock: where the time comes from.
@@ -103,7 +122,10 @@ class Sampler:
         self._wake = threading.Event()
         self._ticked = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._past_cpu_s = self._thread_cpu_s = 0.0
+        self._reading: _Reading | None = None
+        self._idle = threading.Event()
+        self._past_cpu_s = 0.0
+        self._threads_cpu_s: dict[threading.Thread, float] = {}
         self._told_s = -math.inf
         self._settling = False
 
@@ -115,7 +137,7 @@ class Sampler:
     @property
     def cpu_s(self) -> float:
         """CPU seconds that the sampler's threads have taken."""
-        return self._past_cpu_s + self._thread_cpu_s
+        return self._past_cpu_s + sum(self._threads_cpu_s.copy().values())
 
     def lease(self, meters: Iterable[Meter], *, interval_s: float = 1.0) -> Lease:
         """Begin to read some meters, at least every ``interval_s``, and once before this returns.
@@ -127,8 +149,11 @@ class Sampler:
             lease = Lease(self, tracks, interval_s)
             self._leases.append(lease)
             if self._threaded and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="trainwatt-sampler", daemon=True)
-                self._thread.start()
+                self._start_thread()
+                self._idle = threading.Event()
+                threading.Thread(
+                    target=self._look_after, args=(self._idle,), name="trainwatt-watch", daemon=True
+                ).start()
         self.wake()
         if self._threaded:
             with self._ticked:  # a driver may hang: the training must not
@@ -145,9 +170,12 @@ class Sampler:
             thread, idle = self._thread, not self._leases
             if idle:
                 self._thread = None
+                self._idle.set()
         if idle and thread is not None and thread is not threading.current_thread():
             self._wake.set()
-            thread.join(_STOP_TIMEOUT_S)  # a driver may hang: the training must not
+            deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+            while thread.is_alive() and time.monotonic() < deadline_s and not self._hangs(_LOOK_S):
+                thread.join(0.02)  # a driver may hang: the training must not
 
     def wake(self) -> None:
         """Read as soon as possible."""
@@ -175,6 +203,10 @@ class Sampler:
             woken: a phase has begun or ended: read every meter whose figure is current, due or not.
         """
         for track in list(self._tracks.values()):
+            if self._superseded():
+                return math.inf
+            if track.hangs:
+                continue
             now_s = self.clock.monotonic()
             hurried = (woken and track.current) or self._settling
             if now_s >= track.due_s or (hurried and track.due_s < math.inf and now_s - track.read_s > _MIN_WAKE_GAP_S):
@@ -183,7 +215,7 @@ class Sampler:
         with self.lock:
             for track in self._tracks.values():
                 track.series.prune(min((each.floor_s for each in self._leases if each.uses(track)), default=math.inf))
-            return min((track.due_s for track in self._tracks.values()), default=math.inf)
+            return min((track.due_s for track in self._tracks.values() if not track.hangs), default=math.inf)
 
     def _tell(self, now_s: float) -> None:
         """Let the runs book what is settled, now and then: many short phases would make it dear."""
@@ -194,13 +226,48 @@ class Sampler:
 
     def _read(self, track: Track) -> None:
         began_cpu_s = time.thread_time()
-        track.read(self.clock, self.lock)
+        self._reading = reading = _Reading(track, time.monotonic())
+        try:
+            track.read(self.clock, self.lock)
+        finally:
+            with self.lock:
+                track.hangs = False
+                if self._reading is reading:
+                    self._reading = None
         cost_s = time.thread_time() - began_cpu_s
         interval_s = min((each.interval_s for each in self._leases if each.uses(track)), default=1.0)
         track.schedule(interval_s, cost_s)
 
     def _needed(self, track: Track) -> bool:
         return any(lease.uses(track) for lease in self._leases)
+
+    def _superseded(self) -> bool:
+        """Whether this thread was given up, or every run has ended, while it was reading."""
+        return self._threaded and self._thread is not threading.current_thread()
+
+    def _hangs(self, after_s: float) -> bool:
+        reading = self._reading
+        return reading is not None and reading.takes_s > after_s
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="trainwatt-sampler", daemon=True)
+        self._thread.start()
+
+    def _look_after(self, idle: threading.Event) -> None:
+        seen: _Reading | None = None
+        while not idle.wait(_HANG_S / 2):
+            reading = self._reading
+            if reading is not None and reading is seen and reading.takes_s > _HANG_S:  # twice: else we all were starved
+                self._leave(reading)
+            seen = reading
+
+    def _leave(self, reading: _Reading) -> None:
+        with self.lock:
+            if self._reading is not reading or self._thread is None:
+                return
+            self._reading = None
+            reading.track.hang(self.clock.monotonic() - reading.takes_s)
+            self._start_thread()
 
     def _run(self) -> None:
         while self._thread is threading.current_thread():
@@ -211,12 +278,13 @@ class Sampler:
             except Exception:  # noqa: BLE001  # a thread that dies would lose the rest of the run
                 _log.exception("trainwatt: the sampler stumbled and goes on")
                 next_s = self.clock.monotonic() + 1.0
-            self._thread_cpu_s = time.thread_time()
+            self._threads_cpu_s[threading.current_thread()] = time.thread_time()
             with self._ticked:
                 self._ticked.notify_all()
-            self._wake.wait(max(0.0, min(next_s - self.clock.monotonic(), 60.0)))
-        self._past_cpu_s += self._thread_cpu_s
-        self._thread_cpu_s = 0.0
+            if not self._superseded():
+                self._wake.wait(max(0.0, min(next_s - self.clock.monotonic(), _LOOK_S)))
+        with self.lock:
+            self._past_cpu_s += self._threads_cpu_s.pop(threading.current_thread(), 0.0)
 
 
 _shared: Sampler | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import math
 import os
 import threading
 import weakref
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from trainwatt import ending
 from trainwatt.attempt import Earlier, earlier_of, state_of
 from trainwatt.clock import Clock
 from trainwatt.hourly import Hourly
@@ -33,7 +35,8 @@ from trainwatt.together import Together
 
 _log = logging.getLogger("trainwatt")
 
-_FLUSH_S = 1.0  # a killed process loses at most this much of its record
+_FLUSH_S = 1.0  # a killed process loses at most this much of its record,
+_FLUSH_AGAIN_S = 0.7  # so that it is written again that soon: the sampler looks in each 0.25 s
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
 _BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
@@ -93,16 +96,21 @@ class Session:
     ) -> None:
         self._settings = settings
         self._say = say
+        self._pid = os.getpid()
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
         began_s = self._clock.monotonic()
-        self._began_wall_s = self._flushed_s = self._clock.wall()
+        self._began_wall_s = self._clock.wall()
+        self._flushed_s = -math.inf
         self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
         self._together = Together(processes, self._began_wall_s)
         self._folder = _make_folder(settings, self._run, processes, within)
         if self._folder:
             self._run = self._folder.path.name
+            self._folder.event(
+                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
+            )
         found = found or _discover(settings, gpu_uuids, self._clock)
         found = own_share(found, leads=processes.first or leads_host())
         self._missing = found.missing
@@ -121,15 +129,11 @@ class Session:
         self._projector = Projector(settings.project_after)
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
-        self._pid = os.getpid()
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
         self._ledger = Ledger(self._lease, began_s)
         self._lease.on_tick = self._on_tick
         _live.add(self)
-        if self._folder:
-            self._folder.event(
-                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
-            )
+        ending.watch(_finish_all, _flush_all)
 
     @property
     def folder(self) -> Path | None:
@@ -299,6 +303,8 @@ class Session:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
         if self.running and os.getpid() == self._pid:
             self._finish(status)
+            if self._final and self._folder:
+                _leave_report(self._folder.path)
         return self._final
 
     @_harmless
@@ -315,6 +321,7 @@ class Session:
             self._record_epochs(self._ledger.epoch + 1)
         self._close()
         if self._folder:
+            self._record_power(last=True)
             self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
             self._write(self._own, durable=True)
 
@@ -330,6 +337,8 @@ class Session:
 
     def _close(self) -> None:
         _live.discard(self)
+        if not _live:
+            ending.unwatch()
         self._hourly.close()
         self._lease.close()
 
@@ -343,12 +352,20 @@ class Session:
             self._lease.floor_s = self._ledger.booked_s
             self._hourly.book(self._wall_s(self._ledger.booked_s), self._ledger.booked_j)
             self._record_epochs(self._ledger.settled_epoch)
-            if self._clock.wall() - self._flushed_s < _FLUSH_S or not (self._folder or self._together.several):
-                return
-            report = self._report(self._clock.monotonic())
-            self._together.tick(report)
-        self._flushed_s = self._clock.wall()
-        self._write(report)
+        if self._clock.monotonic() - self._flushed_s >= _FLUSH_AGAIN_S:
+            self.flush()
+
+    @_harmless
+    def flush(self) -> None:
+        """Write what is known now: all that is left if the process is killed."""
+        if not self.running or not (self._folder or self._together.several):
+            return
+        self._flushed_s = self._clock.monotonic()
+        report = self._report(self._flushed_s)
+        self._together.tick(report)
+        if self._folder:
+            self._write(report)
+            self._record_power()
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
@@ -422,9 +439,22 @@ class Session:
             spans = [each for epoch in epochs for each in self._ledger.timeline.epoch(epoch)]
             self._folder.event(*(_span_event(key, span) for key, span in spans))
 
+    def _record_power(self, *, last: bool = False) -> None:
+        """Write the power since this was last called."""
+        with self._lock:
+            stretches = self._ledger.power.take(last=last)
+        if self._folder and stretches:
+            self._folder.event({"event": "power", "stretches": [stretch.to_dict() for stretch in stretches]})
+
 
 def _span_event(key: SpanKey, span: Span) -> dict[str, Any]:
     return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
+
+
+def _leave_report(folder: Path) -> None:
+    from trainwatt.html import leave_report  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+
+    leave_report(folder)
 
 
 def _summary_in(folder: str | None) -> dict[str, Any] | None:
@@ -474,3 +504,8 @@ def _finish_all() -> None:
     """A process that ends without telling its runs still leaves their totals."""
     for session in list(_live):
         session.finish("interrupted")
+
+
+def _flush_all() -> None:
+    for session in list(_live):
+        session.flush()

@@ -33,6 +33,7 @@ class Track:
         self.due_s = self.read_s = -math.inf
         self.gap_s = 0.0
         self.trouble = ""
+        self.hangs = False  # inside its driver
         self._meter = meter
         self._reader = reader_for(meter)
         self._failing_since_s: float | None = None
@@ -50,11 +51,18 @@ class Track:
 
     def settled_s(self, now_s: float) -> float:
         """Time up to which no figure will change; what is overdue is not waited for."""
+        if self.hangs:
+            return now_s
         overdue_s = max(_STALE_S, 2 * (self.due_s - self.read_s)) if self.due_s < math.inf else _STALE_S
         return max(self.series.settled_s(self._reader.lookahead), now_s - overdue_s)
 
     def joules_at(self, time_s: float) -> float:
-        """Cumulative joules at a time, from an origin of the device's own; roughly so before its rhythm is known."""
+        """Cumulative joules at a time, from an origin of the device's own; roughly so before its rhythm is known.
+
+        While its driver hangs it is carried on at the last power, though not for long.
+        """
+        if self.hangs and self.series.last_s is not None:
+            time_s = min(time_s, self.series.last_s + _GIVE_UP_S)
         if len(self.series) > 1:
             return self.series.at(time_s)
         rough = Series()
@@ -78,6 +86,17 @@ class Track:
         self.read_s = clock.monotonic()
         if complaint := self._reader.complaint():
             self._say(complaint)
+
+    def hang(self, since_s: float) -> None:
+        """The driver has not returned from a reading; whoever called it comes back if it does."""
+        self.hangs = True
+        if self._failing_since_s is None:
+            self._failing_since_s = since_s
+        self._say("its driver does not answer; the other devices are read on")
+
+    def gap_until(self, now_s: float) -> float:
+        """Seconds for which it could not be read, one that goes on included."""
+        return self.gap_s + (now_s - self._failing_since_s if self._failing_since_s is not None else 0.0)
 
     def schedule(self, interval_s: float, cost_s: float) -> None:
         """Set the next reading.
@@ -112,11 +131,13 @@ class Track:
         with lock:
             if meter is None:
                 self.series.close(last_s or now_s)
+                self._failing_since_s = last_s or now_s
                 self.due_s = math.inf
             else:
                 missed_j = error.missed_j if isinstance(error, SourceLostError) else 0.0
                 origin = Point(last_s or now_s, self.series.total_j + missed_j)
                 self._meter, self._reader, self.device = meter, reader_for(meter, origin), meter.device
+                self._recover(now_s)
         self._say(f"{error}; " + (f"going on with {meter.device.source}" if meter else "its energy counts up to here"))
 
     def _say(self, trouble: str) -> None:

@@ -87,7 +87,10 @@ class Board:
         module_scope: a Grace Hopper, whose counter is the whole module's.
         slices: MIG devices; None: MIG mode is off. On a board without MIG, set ``mig`` to -1.
         latency_us, latency_busy: how long a call takes in real time, computing or asleep.
+        hang_from_s, hang_to_s: calls on it do not return between these times, in real time.
         processes: ids of the processes that run on it; 0 stands for the one that asks.
+        process_shares: what each of them does of the board's work, 0 to 1; empty: all the same.
+        process_utilisation: whether the driver tells that.
     """
 
     waves: tuple[Wave, ...] = (Constant(100.0),)
@@ -120,7 +123,11 @@ class Board:
     latency_us: float = 0.0
     latency_busy: bool = False
     faults: tuple[Fault, ...] = ()
+    hang_from_s: float = math.inf
+    hang_to_s: float = math.inf
     processes: tuple[int, ...] = ()
+    process_shares: tuple[float, ...] = ()
+    process_utilisation: bool = True
 
     def energy_j(self, time_s: float) -> float:
         """True energy from the origin to a time."""
@@ -139,11 +146,11 @@ class Board:
             numbers = (part.gpu_instance, part.compute_instance, part.multiprocessors)
             sizes = (part.gpu_slices or part.compute_slices, part.compute_slices, part.memory_mb)
             yield f"slice {part.uuid} {' '.join(map(str, numbers + sizes))}"
-        for pid in self.processes:
-            yield f"process {pid}"
+        for pid, share in zip(self.processes, self.process_shares or [-1.0] * len(self.processes), strict=True):
+            yield f"process {pid} {share!r}"
 
     def _facts(self) -> dict[str, Any]:
-        apart = {"waves", "faults", "slices", "processes", "capability"}
+        apart = {"waves", "faults", "slices", "processes", "process_shares", "capability"}
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
         facts |= {key: int(value) for key, value in facts.items() if isinstance(value, int)}
         facts["capability_major"], facts["capability_minor"] = self.capability

@@ -97,7 +97,18 @@ int fault_at(const board_t *board, int call, double time_s) {
     return 0;
 }
 
+/* A driver that does not return: every call on the board, in real time. */
+static void hang(const board_t *board) {
+    double now = now_s(current);
+    if (now < board->hang_from_s) return;
+    while (now < board->hang_to_s) {
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+        now = now_s(current);
+    }
+}
+
 void take_time(const board_t *board) {
+    if (!monotonic_clock) hang(board);
     if (board->latency_us <= 0 || monotonic_clock) return;
     if (board->latency_busy) {
         double end_s = read_clock(CLOCK_MONOTONIC) + board->latency_us * 1e-6;
@@ -122,11 +133,12 @@ static const field_t BOARD_FIELDS[] = {
     BOARD(name, "s"), BOARD(uuid, "s"), BOARD(pci, "s"),
     BOARD(architecture, "i"), BOARD(capability_major, "i"), BOARD(capability_minor, "i"), BOARD(cores, "i"),
     BOARD(clock_mhz, "i"), BOARD(mig, "i"), BOARD(max_slices, "i"), BOARD(module_scope, "i"), BOARD(samples, "i"),
-    BOARD(samples_untidy, "i"), BOARD(latency_busy, "i"),
+    BOARD(samples_untidy, "i"), BOARD(latency_busy, "i"), BOARD(process_utilisation, "i"),
     BOARD(power_refresh_s, "d"), BOARD(power_window_s, "d"), BOARD(instant_window_s, "d"), BOARD(power_phase_s, "d"),
     BOARD(noise_w, "d"), BOARD(gain, "d"), BOARD(power_limit_w, "d"), BOARD(counter_refresh_s, "d"),
     BOARD(counter_phase_s, "d"), BOARD(counter_start_j, "d"), BOARD(counter_frozen_s, "d"),
-    BOARD(counter_reset_s, "d"), BOARD(latency_us, "d"), BOARD(memory_bytes, "d"), {NULL, NULL, 0}};
+    BOARD(counter_reset_s, "d"), BOARD(latency_us, "d"), BOARD(memory_bytes, "d"),
+    BOARD(hang_from_s, "d"), BOARD(hang_to_s, "d"), {NULL, NULL, 0}};
 
 static const field_t MACHINE_FIELDS[] = {
     MACHINE(driver, "s"), MACHINE(init_error, "i"), MACHINE(origin_s, "d"), MACHINE(wall_step_at_s, "d"),
@@ -202,8 +214,8 @@ static int read_line(machine_t *machine, const char *key, const char *values) {
     if (!strcmp(key, "slice")) return board->slice_count < MAX_SLICES && add_slice(board, values);
     if (strcmp(key, "process")) return set_field(BOARD_FIELDS, board, key, values);
     if (board->process_count == MAX_PROCESSES) return 0;
-    board->processes[board->process_count++] = atoi(values);
-    return 1;
+    int *pid = &board->processes[board->process_count];
+    return sscanf(values, "%d %lf", pid, &board->process_shares[board->process_count++]) == 2;
 }
 
 int describe(const char *text) {

@@ -34,12 +34,13 @@ typedef struct {
     fault_t faults[MAX_FAULTS];
     slice_t slices[MAX_SLICES];
     int processes[MAX_PROCESSES];
+    double process_shares[MAX_PROCESSES]; /* of the work of the board; negative: as much as the others */
     int wave_count, fault_count, slice_count, process_count;
     int architecture, capability_major, capability_minor, cores, clock_mhz;
-    int mig, max_slices, module_scope, samples, samples_untidy, latency_busy;
+    int mig, max_slices, module_scope, samples, samples_untidy, latency_busy, process_utilisation;
     double power_refresh_s, power_window_s, instant_window_s, power_phase_s, noise_w, gain, power_limit_w;
     double counter_refresh_s, counter_phase_s, counter_start_j, counter_frozen_s, counter_reset_s;
-    double latency_us, memory_bytes;
+    double latency_us, memory_bytes, hang_from_s, hang_to_s;
 } board_t;
 
 typedef struct {

@@ -265,16 +265,17 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(handle_t device, unsigned int *coun
 int nvmlDeviceGetProcessUtilization(handle_t device, void *out, unsigned int *count, unsigned long long since_us) {
     LOOK(CALL_ANY);
     struct { unsigned int pid; unsigned long long time_us; unsigned int sm, memory, encoder, decoder; } *samples = out;
-    (void)since_us;
     unsigned int room = samples ? *count : 0;
+    if (!v.board->process_utilisation) return NOT_SUPPORTED;
     *count = (unsigned int)v.board->process_count;
-    if (!*count) return NOT_FOUND;
+    if (!*count || wall_us(v.machine, v.time_s) <= since_us) return NOT_FOUND;
     if (*count > room) return INSUFFICIENT_SIZE;
     for (unsigned int i = 0; i < *count; i++) {
         int pid = v.board->processes[i];
         samples[i].pid = (unsigned int)(pid ? pid : getpid());
         samples[i].time_us = wall_us(v.machine, v.time_s);
-        samples[i].sm = percent(&v) / *count;
+        double share = v.board->process_shares[i];
+        samples[i].sm = (unsigned int)(percent(&v) * (share < 0 ? 1.0 / *count : share));
         samples[i].memory = samples[i].encoder = samples[i].decoder = 0;
     }
     return SUCCESS;

@@ -103,6 +103,13 @@ def test_the_latest_of_several_is_taken(ended: Path, capsys: Capture) -> None:
     assert "trainwatt: later" in capsys.readouterr().out
 
 
+def test_a_reader_that_has_seen_enough_ends_it(going_on: Path) -> None:
+    watch = f"{sys.executable} -m trainwatt watch --json --interval 0.1 | head -n 1"
+    run = subprocess.run(watch, shell=True, cwd=going_on.parent, capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(run.stdout)["run"] == "run"
+    assert run.stderr == ""
+
+
 def test_no_run_is_a_clear_error(tmp_path: Path, capsys: Capture) -> None:
     assert main(["watch", str(tmp_path)]) == 1
     assert "no run folder" in capsys.readouterr().err

@@ -68,4 +68,11 @@ FITTED = {
     "footprint/water_l",
     "footprint/cost",
 }
+PROJECTED = {
+    "projection/total_kwh",
+    "projection/total_kwh_low",
+    "projection/total_kwh_high",
+    "projection/co2e_kg",
+    "projection/remaining_s",
+}
 INFERRED = FITTED - {"energy/epoch_kwh", "energy/train_kwh"}

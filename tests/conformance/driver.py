@@ -73,7 +73,9 @@ def digest(weights: list[Any]) -> str:
 
 def ours(names: Any) -> list[str]:
     """Those of our values among the names of a log, without the prefix that a framework puts before them."""
-    short = {name[name.index(part) :] for name in names for part in ("energy/", "footprint/") if part in name}
+    short = {
+        name[name.index(part) :] for name in names for part in ("energy/", "footprint/", "projection/") if part in name
+    }
     return sorted(short)
 
 

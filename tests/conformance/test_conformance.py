@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from standins import nvml as standin
-from tests.conformance.cases import CASES, FITTED, INFERRED
+from tests.conformance.cases import CASES, FITTED, INFERRED, PROJECTED
 from tests.conformance.driver import STEADY_W
 
 ROOT = Path(__file__).parents[2]
@@ -110,13 +110,30 @@ def test_each_phase_is_charged_for_its_own_time(outcomes: Callable[[str], Outcom
 def test_the_names_in_the_log_are_the_same_everywhere(outcomes: Callable[[str], Outcome], case: str) -> None:
     logged, row = outcomes(case)["measured"]["logged"], CASES[case]
     whole_epoch = row.error is None
-    expected = FITTED | ({"energy/validate_kwh"} if row.evaluations else set())
+    expected = FITTED | PROJECTED | ({"energy/validate_kwh"} if row.evaluations else set())
     if whole_epoch:
         assert set(logged["fit"]) == expected
     else:
         assert set(logged["fit"]) <= expected
     for kind in row.then:
         assert INFERRED <= set(logged[kind]) <= INFERRED | {"energy/sample_j"}
+
+
+def test_after_every_epoch_the_whole_run_is_projected_and_at_its_end_that_is_what_it_took(
+    outcomes: Callable[[str], Outcome], case: str
+) -> None:
+    run, row = training(outcomes(case)), CASES[case]
+    projections = [event for event in run["events"] if event["event"] == "projection"]
+    made = run["summary"]["epochs"]
+    assert [each["epochs"] for each in projections] == list(range(1, made + 1))
+    assert all(
+        each["total_kwh"]["low"] <= each["total_kwh"]["central"] <= each["total_kwh"]["high"] for each in projections
+    )
+    if made == row.epochs:
+        until_then = [each for each in run["events"] if each["event"] == "span" and each["epoch"] < made]
+        spent_j = sum(sum(each["joules"].values()) for each in until_then)
+        assert projections[-1]["total_kwh"]["central"] * 3.6e6 == pytest.approx(spent_j, rel=0.05, abs=2 * LATE_J)
+        assert projections[-1]["remaining_s"] == 0
 
 
 def test_the_run_folder_is_complete(outcomes: Callable[[str], Outcome], case: str) -> None:

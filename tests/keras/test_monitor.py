@@ -153,7 +153,9 @@ def test_all_other_callbacks_keep_their_order(results: Results) -> None:
 def test_the_progress_bar_ends_an_epoch_with_one_figure_of_ours_if_wanted(results: Results) -> None:
     lines = results("progress_bar")
     assert len(lines["True"]) == len(lines["False"]) == 2
-    assert all(re.search(r" - (J|Wh): [0-9.]{3,6}$", line) and "energy/" not in line for line in lines["True"])
+    assert all(
+        re.search(r" - (J|Wh): [0-9.]+( of [0-9.]+)?$", line) and "energy/" not in line for line in lines["True"]
+    )
     assert not any(
         " - J:" in line or " - Wh:" in line or "energy/" in line or "footprint/" in line for line in lines["False"]
     )

@@ -21,7 +21,7 @@ trainer_with(monitor, bar, enable_progress_bar=True, log_every_n_steps=2).fit(Cl
 @pytest.mark.parametrize("bar", ["RichProgressBar", "TQDMProgressBar"])
 def test_no_bar_is_drawn_over_the_summary(bar: str, tmp_path: Path) -> None:
     screen = typed(SCRIPT.format(bar=bar), tmp_path)
-    shown, _, summary = screen.partition("trainwatt: ")
+    shown, _, summary = screen.rpartition("trainwatt: ")
     assert "Epoch" in shown
     assert "J" in shown.rpartition("Epoch")[2]
     assert "run folder: footprint/run" in summary

@@ -1,7 +1,7 @@
 """Starts the processes of jobs as torchrun does, after the framework has been imported once for all of them.
 
-``launch.py FOLDER``: reads ``FOLDER/jobs.json``, a list of jobs one after the other; each has a ``name``, the rank to be
-``killed`` in its second epoch or null, and for each process the variables by which it is on its host.
+``launch.py FOLDER``: reads ``FOLDER/jobs.json``, a list of jobs one after the other; each has a ``name``, the rank to
+be ``killed`` in its second epoch or null, and for each process the variables by which it is on its host.
 """
 
 from __future__ import annotations

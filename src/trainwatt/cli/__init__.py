@@ -6,20 +6,22 @@ Exit codes: 0 done, 1 it failed, 2 the command line is wrong; ``trainwatt run`` 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from trainwatt import __version__
-from trainwatt.cli import completion, doctor, estimate, export, lifetime, merge, regions, run, watch
+from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, merge, regions, report, run, watch
 from trainwatt.errors import ArgumentError
 
-COMMANDS = (doctor, watch, run, merge, export, estimate, regions, lifetime, completion)
+COMMANDS = (doctor, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
 
 _EPILOG = """\
 examples:
   trainwatt doctor                      what can be measured here
   trainwatt run -- python train.py      measure any script
   trainwatt watch                       look at the latest run of ./footprint while it goes on
+  trainwatt report footprint/*          look at them in a browser
   trainwatt COMMAND --help              each has examples, and --json
 
 exit codes: 0 done, 1 it failed, 2 the command line is wrong; `run` exits as the command that it measures
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except ArgumentError as error:
         return _told(error, 2)
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError) as error:
         return _told(error, 1)
     return code

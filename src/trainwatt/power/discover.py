@@ -5,11 +5,15 @@ The sources are imported when they are asked for: a program that only imports a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent import futures
 from pathlib import Path
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
-from trainwatt.power.device import KINDS, Found, Kind, Scope
+from trainwatt.power.device import KINDS, Found, Kind, Missing, Scope
+
+_DRIVER_S = 30.0  # eight boards that have been asleep take some seconds each to wake
 
 
 def discover(
@@ -38,9 +42,7 @@ def discover(
     """
     found = Found()
     if "gpu" in kinds:
-        from trainwatt.power import nvml  # noqa: PLC0415  # see above
-
-        found += nvml.find(clock=clock, uuids=gpu_uuids)
+        found += _within(_DRIVER_S, lambda: _gpus(clock, gpu_uuids))
     covered = {kind for meter in found.meters for kind in meter.device.covers}
     host = [kind for kind in kinds if kind != "gpu" and kind not in covered]
     if host:
@@ -55,3 +57,27 @@ def discover(
         if "ram" in host:
             found += ram.find(clock=clock)
     return found
+
+
+def _gpus(clock: Clock, uuids: Sequence[str] | None) -> Found:
+    from trainwatt.power import nvml  # noqa: PLC0415  # see above
+
+    return nvml.find(clock=clock, uuids=uuids)
+
+
+def _within(limit_s: float, find: Callable[[], Found]) -> Found:
+    """What is found in a thread of its own, as a driver may never return; what it raises is raised here."""
+    answer: futures.Future[Found] = futures.Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(find())
+        except BaseException as error:  # noqa: BLE001  # for whoever waits
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="trainwatt-discover", daemon=True).start()
+    try:
+        return answer.result(limit_s)
+    except futures.TimeoutError:  # not the builtin one in Python 3.10
+        why = f"the NVIDIA driver has not answered within {limit_s:g} s"
+        return Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))

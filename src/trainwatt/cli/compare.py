@@ -1,0 +1,61 @@
+"""``trainwatt compare``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.cli.report import add_runs
+from trainwatt.cli.shared import command, show
+from trainwatt.comparison import Comparison
+from trainwatt.recorded import RecordedRun, read_run
+
+if TYPE_CHECKING:
+    from trainwatt.cli.shared import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "compare",
+        run,
+        "put several runs beside each other, least energy first; with --write as a page",
+        "trainwatt compare footprint/* --write comparison.html",
+    )
+    add_runs(parser)
+    parser.add_argument("--write", metavar="FILE", type=Path, help="write them there as a page, with the Pareto front")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print or write the comparison."""
+    from trainwatt.html import comparison_page, write  # noqa: PLC0415  # other commands need none of it
+    from trainwatt.html.pareto import chosen_metric, standings  # noqa: PLC0415
+
+    runs = [read_run(folder) for folder in options.folders]
+    metric = chosen_metric(runs, options.metric)
+    if options.write:
+        write(options.write, comparison_page(runs, metric))
+        return show(options, str(options.write), {"written": str(options.write)})
+    found = {each.folder: each for each in standings(runs, metric)}
+    rows = [_state(each, found.get(each.folder)) for each in Comparison(runs).runs]
+    return show(options, Comparison(runs).text(), {"metric": metric or None, "runs": rows})
+
+
+def _state(run: RecordedRun, standing: Any) -> dict[str, Any]:
+    names: Sequence[str] = (
+        "run",
+        "status",
+        "began",
+        "seconds",
+        "epochs",
+        "total_kwh",
+        "total_kwh_low",
+        "total_kwh_high",
+    )
+    state = {name: run.summary[name] for name in names} | {"folder": str(run.folder)}
+    if run.summary.get("footprint"):
+        state["co2e_kg"] = run.summary["footprint"]["co2e_kg"]
+    return state | {"best": standing.value if standing else None, "front": bool(standing and standing.front)}
