@@ -23,6 +23,7 @@ from trainwatt_keras.backup import Backup
 from trainwatt_keras.model import gpu_uuids, time_saves
 from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
 from trainwatt_keras.plan import plan_of
+from trainwatt_keras.processes import processes_of
 
 _log = logging.getLogger("trainwatt")
 
@@ -270,7 +271,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def _start(self, kind: Literal["fit", "test", "predict"]) -> None:
         self._undo.close()
         model = self.model if isinstance(self.model, keras.Model) else None
-        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model))
+        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model), processes=processes_of())
         self._kind = kind
         self._steps = (getattr(self, "params", None) or {}).get("steps")
         self._at_a_time = getattr(model, "steps_per_execution", 1)
@@ -352,7 +353,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        if self._run.stop(status_of(error)) is not None:
+        if self._run.stop(status_of(error), together=error is None) is not None:
             from trainwatt.attach import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
             from trainwatt.trackers import active_trackers  # noqa: PLC0415
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
 from trainwatt.green import Decision, GreenStopper, Terms
+from trainwatt.processes import ALONE
 from trainwatt.schedule import rates_of
 from trainwatt_keras import calls
 from trainwatt_keras.model import gpu_uuids
 from trainwatt_keras.neighbours import put_first, shorten_bar
+from trainwatt_keras.processes import agreed, processes_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -95,6 +98,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self._published: dict[str, float] = {}
         self._first_epoch: int | None = None
         self._seen = False
+        self._processes = ALONE
         calls.watch()
 
     def set_model(self, model: Any) -> None:
@@ -109,6 +113,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self.stopping_reason, self._first_epoch, self._seen = None, None, False
         self._published.clear()
         model = self.model if isinstance(self.model, keras.Model) else None
+        self._processes = processes_of()
         self._stopper.start(gpu_uuids(model))
         self._undo.callback(self._stopper.stop)
         call = calls.current(model)
@@ -125,7 +130,8 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A budget may be spent within an epoch."""
-        self._apply(self._stopper.look(f"batch {batch}"))
+        if self._processes.count == 1:  # several agree at evaluations only
+            self._apply(self._stopper.look(f"batch {batch}"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch has ended, its evaluation included."""
@@ -141,6 +147,9 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         decision = self._stopper.evaluated(
             float(value), done=done, when=f"epoch {epoch + 1}", lr_left=left, metric=self.monitor
         )
+        if self._processes.count > 1:
+            sentence = decision.sentence if self._processes.first else ""
+            decision = replace(decision, stop=agreed(decision.stop), sentence=sentence)
         if decision.best:
             self.best, self.best_epoch = float(value), epoch
             if self.restore_best_weights:

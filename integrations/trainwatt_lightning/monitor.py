@@ -20,6 +20,7 @@ from trainwatt.site import Site
 from trainwatt.timeline import Phase
 from trainwatt_lightning.framework import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
+from trainwatt_lightning.processes import processes_of
 
 _STATES = "trainwatt"  # in a checkpoint
 
@@ -116,9 +117,7 @@ class FootprintMonitor(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A run begins."""
-        if not trainer.is_global_zero:
-            return
-        self._run.start("" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer))
+        self._run.start("" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer), processes=processes_of(trainer))
         self._run.begin("setup")
         self._batches, self._in_epoch, self._planned = 0, False, False
         bar = trainer.progress_bar_callback
@@ -127,7 +126,7 @@ class FootprintMonitor(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A run has ended."""
-        self._finish(trainer, "finished")
+        self._finish(trainer, "finished", together=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A run was cut short."""
@@ -201,6 +200,7 @@ class FootprintMonitor(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The energy up to an evaluation is known with its metrics, so that a checkpoint can be chosen by both."""
         if not trainer.sanity_checking:
+            self._run.exchange()
             self._publish(trainer, self._run.report())
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
@@ -293,11 +293,11 @@ class FootprintMonitor(Callback):
                 shown.pop(unit, None)
             shown.update(bar_texts(metrics))
 
-    def _finish(self, trainer: Trainer, status: Status) -> None:
+    def _finish(self, trainer: Trainer, status: Status, *, together: bool = False) -> None:
         trainer.__dict__.pop("save_checkpoint", None)
         close_rich_bar(trainer)
         self._print = print
-        report = self._run.stop(status)
+        report = self._run.stop(status, together=together)
         if report is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
             log(trainer, report.inference_metrics(phase), step=trainer.global_step)
@@ -340,9 +340,9 @@ def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None
 
 
 def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
-    """The GPU that this process computes on; None where it may be any, or where it speaks for several processes."""
+    """The GPU that this process computes on; None where it may be any."""
     device = trainer.strategy.root_device
-    if device.type != "cuda" or trainer.world_size > 1:
+    if device.type != "cuda":
         return None
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # torch 2.4 and later
     return None if uuid is None else (str(uuid),)

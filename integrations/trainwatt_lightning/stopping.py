@@ -13,6 +13,7 @@ from trainwatt.green import Decision, GreenStopper, Terms
 from trainwatt.schedule import torch_rates
 from trainwatt_lightning.framework import Callback, LightningModule, MisconfigurationException, Trainer
 from trainwatt_lightning.monitor import gpu_uuids, log
+from trainwatt_lightning.processes import processes_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -115,8 +116,7 @@ class GreenEarlyStopping(Callback):
             return
         if self._at_epoch_end is None:
             self._at_epoch_end = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
-        if trainer.is_global_zero:
-            self._stopper.start(gpu_uuids(trainer))
+        self._stopper.start(gpu_uuids(trainer), processes_of(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The length of the training is known."""
@@ -156,6 +156,7 @@ class GreenEarlyStopping(Callback):
             self._missing(metrics)
             return
         decision = Decision()
+        self._stopper.exchange()
         if trainer.is_global_zero:
             value = float(metrics[self.monitor])
             when = f"epoch {trainer.current_epoch}"

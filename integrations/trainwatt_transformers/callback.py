@@ -24,6 +24,7 @@ from trainwatt.timeline import Phase, Span
 from trainwatt_transformers.card import add_emissions
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
 from trainwatt_transformers.plan import plan_of
+from trainwatt_transformers.processes import processes_of
 from trainwatt_transformers.trackers import trackers_at_the_start, trackers_of
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class FootprintCallback(TrainerCallback):
     ) -> None:
         """All is set up; once more where the Trainer begins anew with a smaller batch."""
         if self._trainer is None:
-            self._begin_late(state)
+            self._begin_late(args)
         self._run.end("setup")
         self._run.end("train")
         self._epoch, self._epoch_over = int(state.epoch or 0), False
@@ -288,26 +289,25 @@ class FootprintCallback(TrainerCallback):
 
     def _start(self, trainer: Trainer, kind: str) -> None:
         self._trainer, self._alone = trainer, kind != ""
-        if not trainer.is_world_process_zero():
-            return
         others = trainer.callback_handler.callbacks
-        if not self._told and any(isinstance(callback, CodeCarbonCallback) for callback in others):
+        other = any(isinstance(callback, CodeCarbonCallback) for callback in others)
+        if other and not self._told and trainer.is_world_process_zero():
             self._told = True
             _log.warning(
                 "trainwatt: CodeCarbon measures this training too. Neither disturbs the other; to pay for one only, "
                 "take 'codecarbon' out of report_to."
             )
         self._trackers = found(lambda: trackers_of(trainer)) if kind and trainer.is_world_process_zero() else None
-        self._run.start(kind, gpu_uuids=gpu_uuids(trainer))
+        self._run.start(kind, gpu_uuids=gpu_uuids(trainer), processes=processes_of(trainer.args))
 
     def _stop(self, status: Status) -> Report | None:
         self._trainer, self._alone = None, False
-        report = self._run.stop(status)
+        report = self._run.stop(status, together=status == "finished")
         if report is not None:
             attach(self._run.summary, self._trackers or [])
         return report
 
-    def _begin_late(self, state: TrainerState) -> None:
+    def _begin_late(self, args: TrainingArguments) -> None:
         """A callback that was added to a Trainer, or serves one that is not transformers' own, is first called here."""
         trainer = calling_trainer(self)
         if trainer is None:
@@ -315,8 +315,7 @@ class FootprintCallback(TrainerCallback):
                 "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are counted as what "
                 "they interrupt, and values come too late for what was to report before this callback."
             )
-            if state.is_world_process_zero:
-                self._run.start()
+            self._run.start(processes=processes_of(args))
         elif meter_of(trainer) is self:
             self.attach(trainer)
             self._start(trainer, "")

@@ -111,9 +111,9 @@ def calling_trainer(callback: TrainerCallback) -> Trainer | None:
 
 
 def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
-    """The GPU that this process computes on; None where it may be any, or where it speaks for several processes."""
+    """The GPU that this process computes on; None where it may be any."""
     args = trainer.args
-    spread = args.world_size > 1 or args.n_gpu > 1 or trainer.is_model_parallel
+    spread = args.n_gpu > 1 or trainer.is_model_parallel
     if args.device.type != "cuda" or spread:
         return None
     uuid = getattr(torch.cuda.get_device_properties(args.device), "uuid", None)  # torch 2.4 and later

@@ -12,6 +12,7 @@ from transformers.trainer_callback import ExportableState
 from trainwatt.green import Decision, GreenStopper, Terms
 from trainwatt.schedule import torch_rates
 from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry
+from trainwatt_transformers.processes import processes_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,9 +109,9 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         # resumed from a checkpoint of a training without this callback, transformers would not find where to put it
         cast("dict[str, Any]", state.stateful_callbacks).setdefault(type(self).__name__, self.state())
         self._stopper.mode = self._direction(args)
+        trainer = calling_trainer(self)
+        self._stopper.start(gpu_uuids(trainer) if trainer else None, processes_of(args))
         if state.is_world_process_zero:
-            trainer = calling_trainer(self)
-            self._stopper.start(gpu_uuids(trainer) if trainer else None)
             if self.history:
                 self._stopper.load_state_dict(self.history)
             steps = state.eval_steps if args.eval_strategy == "steps" else None
@@ -131,6 +132,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
             _log.warning(message, name, ", ".join(metrics))
             return
         decision = Decision()
+        self._stopper.exchange()
         if state.is_world_process_zero:
             left = torch_rates(kwargs.get("lr_scheduler"), max(0, state.max_steps - state.global_step))
             done = state.global_step / state.max_steps if state.max_steps > 0 else None

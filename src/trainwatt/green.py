@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from trainwatt import check
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint import Footprint, Quantity
+from trainwatt.processes import ALONE, Processes
 from trainwatt.projection import project_course
 from trainwatt.report import Report
 from trainwatt.run import Run
@@ -167,10 +168,19 @@ class GreenStopper:
         self._planned_kwh: Quantity | None = None  # by the whole training, if it runs to the end
         self._looked_s = -math.inf
 
-    def start(self, gpu_uuids: Sequence[str] | None = None) -> None:
-        """A training begins; what an earlier one has left is forgotten."""
+    def start(self, gpu_uuids: Sequence[str] | None = None, processes: Processes = ALONE) -> None:
+        """A training begins; what an earlier one has left is forgotten.
+
+        Args:
+            gpu_uuids: the GPUs that it uses, where that is known.
+            processes: those of the job, where there are several: all must begin together, and the first one judges.
+        """
         self._reset()
-        self._run.start(gpu_uuids=gpu_uuids)
+        self._run.start(gpu_uuids=gpu_uuids, processes=processes)
+
+    def exchange(self) -> None:
+        """All processes of the job, each before the first one judges: so that it knows what they all have spent."""
+        self._run.exchange()
 
     def stop(self) -> None:
         """The training has ended; what it took stays known."""

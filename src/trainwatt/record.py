@@ -58,17 +58,9 @@ class RunFolder:
             summary: what to write.
             durable: wait until it is on the disk; otherwise it outlives the process, not a power cut.
         """
-        temporary = self.path / (SUMMARY + ".new")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(summary, file, indent=1)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(self.path / SUMMARY)
+            write_summary(self.path, summary, durable=durable)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             self._tell(error)
         else:
             self.event()
@@ -77,6 +69,31 @@ class RunFolder:
         if not self._told:
             self._told = True
             _log.warning("trainwatt: the run folder cannot be written; measuring goes on, trying again: %s", error)
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Put a summary into a run folder; a reader sees the old one or the new one, never a part.
+
+    Args:
+        folder: the run folder.
+        summary: what to write.
+        durable: wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = folder / (SUMMARY + ".new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(summary, file, indent=1)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(folder / SUMMARY)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def start_time_name(wall_s: float) -> str:

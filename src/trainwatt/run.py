@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
+from trainwatt.processes import ALONE, Exchange, Processes
 from trainwatt.report import Report
 from trainwatt.session import Session, Status, beside
 from trainwatt.settings import Settings
@@ -46,41 +47,77 @@ class Run:
         self._state: Mapping[str, Any] = {}  # of a training that the next one takes up
         self._ended: dict[str, Any] = {}  # the last training's state
         self._trains = False
+        self._exchange = Exchange()
 
-    def start(self, kind: str = "", *, gpu_uuids: Sequence[str] | None = None, found: Found | None = None) -> Self:
+    def start(
+        self,
+        kind: str = "",
+        *,
+        gpu_uuids: Sequence[str] | None = None,
+        found: Found | None = None,
+        processes: Processes = ALONE,
+    ) -> Self:
         """Begin a run; one that is still going on is ended first.
 
         Args:
             kind: what kind of run it is where that is not a training, e.g. ``"test"``: becomes part of its name.
             gpu_uuids: the GPUs that it uses, where that is known; None: all that this process can see.
             found: what to read; None: the best sources of this machine.
+            processes: those of the job, where there are several: all must begin their run together. Only the first of
+                them gets reports, which are of the job.
 
         Raises:
             OSError: the run folder cannot be made.
         """
         self.stop("interrupted")
-        self._session = Session(
-            self._settings, kind=kind, gpu_uuids=gpu_uuids, found=found, training_kwh=self._training_kwh, say=self._say
-        )
+        self._exchange = Exchange(processes)
+        within: str | None = None
+        if not processes.first:
+            within = self._exchange.name(None)
+        settings = self._settings if processes.first else self._settings.quiet()
+        try:
+            self._session = Session(
+                settings,
+                kind=kind,
+                gpu_uuids=gpu_uuids,
+                found=found,
+                training_kwh=self._training_kwh,
+                say=self._say,
+                processes=processes,
+                within=within,
+            )
+        finally:
+            if processes.first:  # the others wait for it even where there is none
+                self._exchange.name(self._session.folder.name if self._session and self._session.folder else None)
         self._trains = not kind
+        if not processes.first:
+            self._state = {}
         if self._state and self._trains:
             self._session.load_state_dict(self._state)
             self._state = {}
         return self
 
-    def stop(self, status: Status = "finished") -> Report | None:
-        """End the run, settle its last figures, write and print them; without a run, nothing."""
+    def stop(self, status: Status = "finished", *, together: bool = False) -> Report | None:
+        """End the run, settle its last figures, write and print them; without a run, nothing.
+
+        Args:
+            status: how it ended.
+            together: whether all processes of the job end it here, and so can tell each other their last figures.
+        """
         session, self._session = self._session, None
         report = session.finish(status) if session else None
-        if session and report:
-            self.summary = Summary.of(report.summary(), session.folder)
+        if session and together:
+            self._exchange.figures(session, last=True)
+            report = session.report()
+        if session and report and self._exchange.first:
+            self.summary = Summary.of(session.summary(), session.folder)
             if self._trains:
                 self._ended = session.state_dict()
             if "train" in report.phases:
                 self._training_kwh = report.energy_kwh.central
             if self._settings.verbose:
                 self._show()
-        return report
+        return report if self._exchange.first else None
 
     def _show(self) -> None:
         try:
@@ -179,7 +216,7 @@ class Run:
         Plain numbers, text, lists and dictionaries: any format takes it. After a training it is that training's; empty
         before the first.
         """
-        return self._session.state_dict() if self._session and self._trains else self._ended
+        return self._session.state_dict() if self._session and self._trains and self._exchange.first else self._ended
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take a training up that was measured before, now or with the next run that begins.
@@ -189,7 +226,7 @@ class Run:
         """
         if self._session is None:
             self._state = dict(state)
-        elif self._trains and state:
+        elif self._trains and state and self._exchange.first:
             self._session.load_state_dict(state)
 
     def beat(self, count: int = 1) -> None:
@@ -207,7 +244,18 @@ class Run:
 
     def end_epoch(self) -> Report | None:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""
-        return self._session.end_epoch() if self._session else None
+        if self._session:
+            self._exchange.figures(self._session)
+        report = self._session.end_epoch() if self._session else None
+        return report if self._exchange.first else None
+
+    def exchange(self) -> None:
+        """All processes of the job tell each other their figures: where the next report has to be of them all.
+
+        All must call it; :meth:`end_epoch` does so by itself.
+        """
+        if self._session:
+            self._exchange.figures(self._session)
 
     def settle(self) -> None:
         """Wait for the figures up to now, half a second at most: where the next report has to be exact."""
@@ -215,8 +263,8 @@ class Run:
             self._session.settle()
 
     def report(self) -> Report | None:
-        """The run so far."""
-        return self._session.report() if self._session else None
+        """The run so far; None in all processes of a job but the first."""
+        return self._session.report() if self._session and self._exchange.first else None
 
     def beside(self) -> Report | None:
         """The report of another run that is going on in this process, where there is one."""
@@ -224,7 +272,7 @@ class Run:
 
     def step_report(self) -> Report | None:
         """The run so far, with the training since this was last called: for values within an epoch."""
-        return self._session.step_report() if self._session else None
+        return self._session.step_report() if self._session and self._exchange.first else None
 
 
 def measure(**options: Unpack[Options]) -> Run:

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -22,6 +22,7 @@ from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
+from trainwatt.processes import ALONE, Processes, leads_host, own_share
 from trainwatt.projector import Projector
 from trainwatt.record import RunFolder, read_summary, start_time_name
 from trainwatt.report import Report
@@ -30,6 +31,7 @@ from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.text import projection_text
 from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
+from trainwatt.together import Together
 
 _log = logging.getLogger("trainwatt")
 
@@ -73,6 +75,8 @@ class Session:
         sampler: whose samples to use; None: those of the process's own sampler.
         training_kwh: energy of the training that this run uses the model of, where that is known.
         say: where the line goes that tells what the whole run will take.
+        processes: those of the job, where there are several.
+        within: the run folder of the first process, in which this one has its own; None: none that is known.
 
     Raises:
         OSError: the run folder cannot be made.
@@ -88,6 +92,8 @@ class Session:
         sampler: Sampler | None = None,
         training_kwh: float | None = None,
         say: Callable[[str], object] = print,
+        processes: Processes = ALONE,
+        within: str | None = None,
     ) -> None:
         self._settings = settings
         self._say = say
@@ -100,20 +106,23 @@ class Session:
         self._began_asleep_s = self._clock.asleep()
         self._flushed_s = -math.inf
         self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
-        self._folder = RunFolder(settings.output_dir, self._run) if settings.output_dir else None
+        self._together = Together(processes, self._began_wall_s)
+        self._folder = _make_folder(settings, self._run, processes, within)
         if self._folder:
             self._run = self._folder.path.name
             self._folder.event(
                 {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
             )
         found = found or _discover(settings, gpu_uuids, self._clock)
+        found = own_share(found, leads=processes.first or leads_host())
         self._missing = found.missing
         for missing in found.missing:
             if missing.warn:
                 _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)
         self._status: Status = "running"
         self._epochs = self._recorded_epochs = 0
-        self._final: Report | None = None
+        self._own: Report | None = None  # of this process, once it has ended
+        self._final: Report | None = None  # of the job, likewise
         self._last_train = Span()
         self._hourly = Hourly(settings.site)
         self._samples: int | None = 0
@@ -209,13 +218,50 @@ class Session:
         self._samples = None if samples is None or self._samples is None else self._samples + samples
 
     @_harmless
+    def tell(self) -> dict[str, Any]:
+        """What the other processes of the job should know."""
+        with self._lock:
+            return self._together.shard(self._own or self._report(self._clock.monotonic())).to_dict()
+
+    @_harmless
+    def hear(self, states: Iterable[object]) -> None:
+        """What other processes have told: all reports from now on are of the job, as far as it is known."""
+        with self._lock:
+            self._together.hear(states)
+            if self._own is not None:
+                self._final = self._together.joined(self._own)
+                self._write(self._own, durable=True)
+
+    @_harmless
+    def look(self, *, last: bool = False) -> None:
+        """See what the other processes have written, where no collective tells.
+
+        Args:
+            last: whether all are about to write their last figures: these are waited for a little.
+        """
+        folder, processes = self._settings.output_dir, self._together.processes
+        if folder is None:
+            return
+        from trainwatt import neighbours  # noqa: PLC0415  # few need it
+
+        where = (folder, processes.job, self._began_wall_s)
+        self.hear(neighbours.wait(*where, processes.count - 1) if last else neighbours.look(*where))
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of a run that has ended; empty before."""
+        return self._summary(self._own) if self._own else {}
+
+    def _summary(self, own: Report) -> dict[str, Any]:
+        return self._together.joined(own).summary() | self._together.record(own)
+
+    @_harmless
     def note(self, event: Mapping[str, Any]) -> None:
         """Put something into the run folder, with what the run has taken by then."""
         if self._folder is None:
             return
         time_s = self._clock.monotonic()
         with self._lock:
-            report, epoch = self._report(time_s), self._ledger.epoch
+            report, epoch = self._together.joined(self._report(time_s)), self._ledger.epoch
         taken = {"epoch": epoch, "seconds": report.total.seconds, "total_j": report.total.total_j}
         self._folder.event({**event, **taken})
 
@@ -230,7 +276,7 @@ class Session:
             report = self._report(time_s, epoch)
             self._projector.end_epoch(epoch, report)
         self._lease.wake()
-        return self._projected(report, time_s, record=True)
+        return self._together.end_epoch(self._projected(report, time_s, record=True))
 
     @_harmless
     def settle(self) -> None:
@@ -241,7 +287,7 @@ class Session:
     def report(self) -> Report:
         """The run so far; the last moments are carried on from the latest samples."""
         with self._lock:
-            return self._final or self._report(self._clock.monotonic())
+            return self._final or self._together.joined(self._report(self._clock.monotonic()))
 
     @_harmless
     def step_report(self) -> Report:
@@ -252,7 +298,8 @@ class Session:
         train = report.phases.get("train", Span())
         recent, self._last_train = train.since(self._last_train), train
         report = replace(report, recent=recent)
-        return self._projected(report, time_s) if time_s >= self._projector.again_s else report
+        report = self._projected(report, time_s) if time_s >= self._projector.again_s else report
+        return self._together.joined(report)
 
     def finish(self, status: Status = "finished") -> Report | None:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
@@ -271,13 +318,18 @@ class Session:
         with self._lock:
             self._ledger.book(time_s)
             self._status = status
-            self._final = report = self._report(time_s)
+            self._own = self._report(time_s)
+            self._final = report = self._together.joined(self._own)
             self._record_epochs(self._ledger.epoch + 1)
         self._close()
         if self._folder:
             self._record_power(last=True)
             self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
-            self._folder.summary(report.summary(), durable=True)
+            self._write(self._own, durable=True)
+
+    def _write(self, own: Report, *, durable: bool = False) -> None:
+        if self._folder:
+            self._folder.summary(self._summary(own), durable=durable)
 
     def give_up(self) -> None:
         """Something of ours has failed: say so once, keep what was written, and stay out of the way."""
@@ -308,12 +360,14 @@ class Session:
     @_harmless
     def flush(self) -> None:
         """Write what is known now: all that is left if the process is killed."""
-        if self._folder is None or not self.running:
+        if not self.running or not (self._folder or self._together.several):
             return
         self._flushed_s = self._clock.monotonic()
         report = self._report(self._flushed_s)
-        self._folder.summary(report.summary())
-        self._record_power()
+        self._together.tick(report)
+        if self._folder:
+            self._write(report)
+            self._record_power()
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
         with self._lock:
@@ -372,9 +426,9 @@ class Session:
             report = replace(report, projection=projection, projected_site=self._projected_site)
             new = self._projector.is_news(projection)
         if self._folder and (record or new):
-            self._folder.event({"event": "projection", **(report.projection_summary() or {})})
+            self._folder.event({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
         if new and self._settings.verbose and projection.remaining_s > 0:
-            self._say(projection_text(report, again=new == "again"))
+            self._say(projection_text(self._together.joined(report), again=new == "again"))
         return report
 
     def _wall_s(self, time_s: float) -> float:
@@ -416,6 +470,16 @@ def _summary_in(folder: str | None) -> dict[str, Any] | None:
         return read_summary(folder) if folder else None
     except (OSError, ValueError):  # of another machine, or long gone
         return None
+
+
+def _make_folder(settings: Settings, run: str, processes: Processes, within: str | None) -> RunFolder | None:
+    """The first process makes the run folder; the others have one each in it, or beside it where it is not known."""
+    if settings.output_dir is None:
+        return None
+    if processes.first:
+        return RunFolder(settings.output_dir, run)
+    own = f"rank-{processes.rank}"
+    return RunFolder(settings.output_dir / within, own) if within else RunFolder(settings.output_dir, f"{run}-{own}")
 
 
 def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:

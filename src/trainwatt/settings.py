@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
@@ -119,6 +119,10 @@ class Settings:
             output_dir=_check_folder(output_dir),
             run_name=_check_name(run_name),
         )
+
+    def quiet(self) -> Settings:
+        """The same for a process that another one speaks for: nothing printed, nothing projected."""
+        return replace(self, verbose=False, project_after=None)
 
 
 def _check_site(site: Site | None, **arguments: Any) -> Site:

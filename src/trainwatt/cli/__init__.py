@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from trainwatt import __version__
-from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, regions, report, run, watch
+from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, merge, regions, report, run, watch
 from trainwatt.errors import ArgumentError
 
-COMMANDS = (doctor, watch, run, report, compare, export, estimate, regions, lifetime, completion)
+COMMANDS = (doctor, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
 
 _EPILOG = """\
 examples:

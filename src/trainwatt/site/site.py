@@ -195,6 +195,17 @@ class Site:
             },
         }
 
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Site:
+        """What :meth:`to_dict` has made; a live source is not asked any more, its figure is kept."""
+        site, factors = cls.__new__(cls), {**state["factors"]}
+        factors["market"] = factors.pop("market_intensity")
+        known = {name: factor and Factor(**factor) for name, factor in factors.items()}
+        _set(
+            site, **{name: state[name] for name in ("zone", "name", "cloud", "origin", "currency")}, **known, live=None
+        )
+        return site
+
 
 def site_text(site: Mapping[str, Any]) -> str:
     """What :meth:`Site.text` tells, from what :meth:`Site.to_dict` makes."""

@@ -1,0 +1,167 @@
+"""One process's part in a job of several: what it tells the others, and the job as it has heard of it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from trainwatt.merging import join
+from trainwatt.processes import Processes
+from trainwatt.projection import Projection
+from trainwatt.report import Report
+from trainwatt.shard import Course, Shard, summed
+from trainwatt.timeline import PHASES, Phase, Span, total_of
+from trainwatt.units import kwh_from_j
+
+_log = logging.getLogger("trainwatt")
+
+
+class Together:
+    """The process's own shard, and the others' as they were last heard of.
+
+    Args:
+        processes: the job's.
+        began_s: when this process began to measure, seconds since the Unix epoch.
+    """
+
+    def __init__(self, processes: Processes, began_s: float) -> None:
+        self.processes = processes
+        self._id = uuid.uuid4().hex
+        self._course = Course(began_s)
+        self._others: dict[str, Shard] = {}
+        self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than this process."""
+        return self.processes.count > 1
+
+    def tick(self, report: Report) -> None:
+        """Time has passed.
+
+        Args:
+            report: of this process.
+        """
+        if self.several:
+            self._course.add(report.now_s, report.own_phases)
+
+    def shard(self, report: Report) -> Shard:
+        """What this process has measured.
+
+        Args:
+            report: of this process.
+        """
+        phases = report.own_phases
+        return Shard(
+            id=self._id,
+            rank=self.processes.rank,
+            count=self.processes.count,
+            from_s=report.began_s,
+            to_s=report.now_s,
+            phases=phases,
+            slices=self._course.slices(report.now_s, phases),
+            devices=report.devices,
+            epochs=report.epochs,
+            status=report.status,
+            gaps_s=report.gaps_s,
+            notes=report.notes,
+            sampler_cpu_s=report.sampler_cpu_s,
+            before=report.earlier.phases,
+        )
+
+    def hear(self, states: Iterable[object]) -> None:
+        """Others have told this; what cannot be understood is left out. Only the first process speaks of the job."""
+        if not self.processes.first:
+            return
+        heard = dict(self._others)  # replaced as a whole: it is read in another thread
+        for state in states:
+            if isinstance(state, Mapping) and state.get("id") != self._id:
+                try:
+                    shard = Shard.from_dict(state)
+                except (KeyError, TypeError, ValueError) as error:
+                    _log.warning("trainwatt: another process measures in a form that is not understood: %s", error)
+                else:
+                    heard[shard.id] = shard
+        self._others = heard
+
+    def joined(self, report: Report) -> Report:
+        """The job, as far as it was heard of.
+
+        Args:
+            report: of this process, which alone tells time and steps.
+        """
+        if not self._others:
+            return report
+        own = report.own_phases
+        job = join([self.shard(report), *self._others.values()])
+        phases = {phase: _timed_as(own.get(phase, Span()), span) for phase, span in job.phases.items()}
+        ratio = job.total_j / total_of(own).total_j if total_of(own).total_j else 1.0
+        return replace(
+            report,
+            phases=_ordered(summed((report.earlier.phases, phases))),
+            devices=job.devices,
+            gaps_s=job.gaps_s,
+            notes=job.notes,
+            sampler_cpu_s=job.sampler_cpu_s,
+            projection=report.projection and _of_job(report.projection, ratio, report.earlier.total_j),
+        )
+
+    def end_epoch(self, report: Report) -> Report:
+        """The job at the end of an epoch, with what all have spent in this one.
+
+        Args:
+            report: of this process.
+        """
+        if not self._others:
+            self._closed = report.phases
+            return report
+        job = self.joined(report)
+        before = self._closed or report.earlier.phases
+        spans = {phase: span.since(before.get(phase, Span())) for phase, span in job.phases.items()}
+        own = report.epoch
+        epoch = {phase: _timed_as(own[phase], span) for phase, span in spans.items() if phase in own}
+        self._closed = job.phases
+        return replace(job, epoch=epoch)
+
+    def record(self, report: Report) -> dict[str, Any]:
+        """What the summary holds beside the report: what it was made of, so that it can be joined with others.
+
+        Args:
+            report: of this process.
+        """
+        if not self.several:
+            return {}
+        shards = [self.shard(report)]
+        if report.status != "running":
+            shards += self._others.values()
+        return {
+            "processes": {
+                "count": self.processes.count,
+                "joined": len(self._others) + 1,
+                "job": self.processes.job,
+            },
+            "shards": [shard.to_dict() for shard in shards],
+        }
+
+
+def _timed_as(own: Span, span: Span) -> Span:
+    return Span(own.seconds, span.joules, own.entries, own.steps)
+
+
+def _ordered(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
+    return {phase: phases[phase] for phase in PHASES if phase in phases}
+
+
+def _of_job(projection: Projection, ratio: float, before_j: float) -> Projection:
+    """A projection of one process, for all: the others' part in the rest is what it was so far."""
+    before_kwh, energy = kwh_from_j(before_j), projection.energy_kwh
+    scaled = replace(
+        energy,
+        low=before_kwh + (energy.low - before_kwh) * ratio,
+        central=before_kwh + (energy.central - before_kwh) * ratio,
+        high=before_kwh + (energy.high - before_kwh) * ratio,
+    )
+    return replace(projection, energy_kwh=scaled)

@@ -1,0 +1,84 @@
+"""Starts the processes of jobs as torchrun does, after the framework has been imported once for all of them.
+
+``launch.py FOLDER``: reads ``FOLDER/jobs.json``, a list of jobs one after the other; each has a ``name``, the rank to
+be ``killed`` in its second epoch or null, and for each process the variables by which it is on its host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.lightning.training import Classifier, Data, trainer_with
+from trainwatt_lightning import FootprintMonitor
+
+EPOCHS, STEP_S = 3, 0.2
+
+
+class Slow(Classifier):
+    """Steps that take their time, and one process that does not live to see the end."""
+
+    def __init__(self, killed: bool) -> None:
+        super().__init__()
+        self.killed = killed
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        time.sleep(STEP_S)
+        if self.killed and self.current_epoch == 1 and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(batch, batch_idx)
+
+
+def train(folder: Path, killed: bool) -> None:
+    monitor = FootprintMonitor(
+        devices=("gpu", "ram"), output_dir=folder, run_name="run", zone="FR", verbose=False, prog_bar=False
+    )
+    nodes = int(os.environ["GROUP_WORLD_SIZE"])
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    options = {"strategy": "ddp", "devices": local, "num_nodes": nodes, "max_epochs": EPOCHS, "limit_train_batches": 2}
+    trainer = trainer_with(monitor, num_sanity_val_steps=0, limit_val_batches=1, **options)
+    trainer.fit(Slow(killed), Data())
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    (folder / f"{trainer.global_rank}.json").write_text(json.dumps({"logged": logged, "summary": monitor.summary}))
+
+
+def start(folder: Path, job: dict[str, Any]) -> list[int]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    folder = folder / job["name"]
+    folder.mkdir()
+    children = []
+    for rank, variables in enumerate(job["processes"]):
+        size = {"RANK": str(rank), "WORLD_SIZE": str(len(job["processes"])), "TORCHELASTIC_RUN_ID": job["name"]}
+        child = os.fork()
+        if child == 0:
+            os.environ.update(address | size | variables)
+            code = 1
+            try:
+                train(folder, rank == job["killed"])
+                code = 0
+            except BaseException:  # noqa: BLE001  # this is the end of a process
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(child)
+    return children
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for job in json.loads((folder / "jobs.json").read_text()):
+        codes = [os.waitpid(child, 0)[1] for child in start(folder, job)]
+        (folder / job["name"] / "codes.json").write_text(json.dumps(codes))
+
+
+if __name__ == "__main__":
+    main()
