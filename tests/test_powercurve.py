@@ -20,8 +20,8 @@ def test_time_and_energy_add_up(parts: list[tuple[str, float, float]]) -> None:
         if number % 7 == 0:
             stretches += curve.take()
     stretches += curve.take(last=True)
-    assert sum(each.total_s for each in stretches) == pytest.approx(sum(seconds for _, seconds, _ in parts), abs=1e-9)
-    assert sum(each.joules for each in stretches) == pytest.approx(sum(joules for *_, joules in parts), abs=1e-9)
+    assert sum(each.total_s for each in stretches) == pytest.approx(sum(seconds for _, seconds, _ in parts), rel=1e-12)
+    assert sum(each.joules for each in stretches) == pytest.approx(sum(joules for *_, joules in parts), rel=1e-12)
     assert curve.take(last=True) == []
 
 

@@ -42,3 +42,28 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+_SUSPENDED_S = 0.1  # less is how far apart two clocks are read
+
+
+class Since:
+    """A moment, and the wall time from it on: by the steady clock, with what the machine slept.
+
+    Attributes:
+        monotonic_s: when it was, by the steady clock.
+        wall_s: the same, seconds since the Unix epoch.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.monotonic_s, self.wall_s, self._asleep_s = clock.monotonic(), clock.wall(), clock.asleep()
+
+    @property
+    def suspended_s(self) -> float:
+        """How long the machine has slept since."""
+        asleep_s = self._clock.asleep() - self._asleep_s
+        return asleep_s if asleep_s > _SUSPENDED_S else 0.0
+
+    def wall_at(self, monotonic_s: float) -> float:
+        """The wall time, seconds since the Unix epoch, at a time of the steady clock."""
+        return self.wall_s + monotonic_s - self.monotonic_s + self.suspended_s

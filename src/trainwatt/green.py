@@ -16,7 +16,7 @@ from trainwatt.processes import ALONE, Processes
 from trainwatt.projection import project_course
 from trainwatt.report import Report
 from trainwatt.run import Run
-from trainwatt.session import tell
+from trainwatt.sessions import tell
 from trainwatt.settings import Settings
 from trainwatt.stopping import MIN_EVALUATIONS, GreenStopping, Mode, Price, Verdict
 from trainwatt.text import energy_text, mass_text

@@ -38,6 +38,7 @@ class RunFolder:
         self.path = _make_folder(output_dir, name)
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
         self._told = False
+        self.writable = True  # as far as the last summary told
 
     def event(self, *events: Mapping[str, Any]) -> None:
         """Append a line for each event, and hand them to the operating system at once."""
@@ -61,8 +62,10 @@ class RunFolder:
         try:
             write_summary(self.path, summary, durable=durable)
         except OSError as error:
+            self.writable = False
             self._tell(error)
         else:
+            self.writable = True
             self.event()
 
     def _tell(self, error: OSError) -> None:
@@ -109,6 +112,14 @@ def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     summary: dict[str, Any] = json.loads((Path(folder) / SUMMARY).read_text(encoding="utf-8"))
     return summary
+
+
+def find_summary(folder: str | None) -> dict[str, Any] | None:
+    """The same where there is one to be read; None where it is another machine's, or long gone."""
+    try:
+        return read_summary(folder) if folder else None
+    except (OSError, ValueError):
+        return None
 
 
 def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:

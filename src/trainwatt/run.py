@@ -12,7 +12,8 @@ from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.processes import ALONE, Exchange, Processes
 from trainwatt.report import Report
-from trainwatt.session import Session, Status, beside
+from trainwatt.session import Session, Status
+from trainwatt.sessions import beside
 from trainwatt.settings import Settings
 from trainwatt.summary import Summary
 from trainwatt.timeline import Phase

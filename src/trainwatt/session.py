@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import logging
 import math
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
-from trainwatt import ending
+from trainwatt import sessions
 from trainwatt.attempt import Earlier, earlier_of, state_of
-from trainwatt.clock import Clock
+from trainwatt.clock import Since
+from trainwatt.harmless import harmless
 from trainwatt.hourly import Hourly
 from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
@@ -24,7 +22,8 @@ from trainwatt.power.device import Found
 from trainwatt.power.discover import discover
 from trainwatt.processes import ALONE, Processes, leads_host, own_share
 from trainwatt.projector import Projector
-from trainwatt.record import RunFolder, read_summary, start_time_name
+from trainwatt.record import find_summary, start_time_name
+from trainwatt.recording import Recording
 from trainwatt.report import Report
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
@@ -38,28 +37,11 @@ _log = logging.getLogger("trainwatt")
 _FLUSH_S = 1.0  # a killed process loses at most this much of its record,
 _FLUSH_AGAIN_S = 0.7  # so that it is written again that soon: the sampler looks in each 0.25 s
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
-_SUSPENDED_S = 0.1  # less is how far apart two clocks are read
 _BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
 
 Status = Literal["running", "finished", "failed", "interrupted"]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _harmless(method: Callable[Concatenate[Session, P], R]) -> Callable[Concatenate[Session, P], R | None]:
-    """Once training runs nothing of ours may raise into it: what fails is told once, and measuring ends."""
-
-    @functools.wraps(method)
-    def wrapper(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception:  # noqa: BLE001  # whatever it is, it is ours, not the training's
-            self.give_up()
-            return None
-
-    return wrapper
 
 
 class Session:
@@ -101,26 +83,28 @@ class Session:
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
-        began_s = self._clock.monotonic()
-        self._began_wall_s = self._clock.wall()
-        self._began_asleep_s = self._clock.asleep()
+        self._since = since = Since(self._clock)
         self._flushed_s = -math.inf
-        self._run = "-".join(filter(None, (settings.run_name or start_time_name(self._began_wall_s), kind)))
-        self._together = Together(processes, self._began_wall_s)
-        self._folder = _make_folder(settings, self._run, processes, within)
-        if self._folder:
-            self._run = self._folder.path.name
-            self._folder.event(
-                {"event": "start", "run": self._run, "began_unix_s": self._began_wall_s, "pid": self._pid}
-            )
-        found = found or _discover(settings, gpu_uuids, self._clock)
+        run = "-".join(filter(None, (settings.run_name or start_time_name(since.wall_s), kind)))
+        self._together = Together(processes, since.wall_s)
+        self._record = Recording(settings, run, processes, within)
+        self._run = self._record.run
+        self._record.event({"event": "start", "run": self._run, "began_unix_s": since.wall_s, "pid": self._pid})
+        found = found or discover(
+            settings.devices,
+            scope=settings.scope,
+            gpu_uuids=gpu_uuids,
+            idle_w=settings.idle_w,
+            full_w=settings.full_w,
+            clock=self._clock,
+        )
         found = own_share(found, leads=processes.first or leads_host())
         self._missing = found.missing
         for missing in found.missing:
             if missing.warn:
                 _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)
         self._status: Status = "running"
-        self._epochs = self._recorded_epochs = 0
+        self._epochs = 0
         self._own: Report | None = None  # of this process, once it has ended
         self._final: Report | None = None  # of the job, likewise
         self._last_train = Span()
@@ -132,22 +116,21 @@ class Session:
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
-        self._ledger = Ledger(self._lease, began_s)
+        self._ledger = Ledger(self._lease, since.monotonic_s)
         self._lease.on_tick = self._on_tick
-        _live.add(self)
-        ending.watch(_finish_all, _flush_all)
+        sessions.enter(self)
 
     @property
     def folder(self) -> Path | None:
         """The run folder, where there is one."""
-        return self._folder.path if self._folder else None
+        return self._record.path
 
     @property
     def running(self) -> bool:
         """Whether it still measures."""
         return self._status == "running"
 
-    @_harmless
+    @harmless
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
         """A phase begins; phases nest, and the innermost one is charged.
 
@@ -160,7 +143,7 @@ class Session:
             self._ledger.begin(phase, time_s, epoch)
         self._lease.wake()
 
-    @_harmless
+    @harmless
     def end(self, phase: Phase) -> None:
         """A phase ends, with any left open inside it."""
         time_s = self._clock.monotonic()
@@ -180,7 +163,7 @@ class Session:
         """An evaluation has made a batch, or several; with 0, something other than a step ends here."""
         self._ledger.beat(count, self._clock.monotonic())
 
-    @_harmless
+    @harmless
     def plan(self, plan: Plan) -> None:
         """What is to come, from the beginning of the run; it may be told again when more is known."""
         with self._lock:
@@ -191,13 +174,13 @@ class Session:
         report = self.report()
         return state_of(report.summary(), str(self.folder.resolve()) if self.folder else None) if report else {}
 
-    @_harmless
+    @harmless
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken: what the earlier attempts took counts, lost work included."""
         if not state or self._earlier.attempts:
             return
         try:
-            earlier = earlier_of(state, _summary_in(state.get("folder")))
+            earlier = earlier_of(state, find_summary(state.get("folder")))
         except (AttributeError, KeyError, TypeError, ValueError):
             _log.warning("trainwatt: the checkpoint's own figures cannot be understood; counting begins anew")
             return
@@ -207,23 +190,19 @@ class Session:
             for key, span in spans:
                 self._ledger.timeline.add(key, span)
             self._hourly.before(earlier.total_j)
-        if self._folder:
-            self._folder.event(
-                {"event": "resumed", "attempts": [attempt.to_dict() for attempt in earlier.attempts]},
-                *(_span_event(key, span) for key, span in spans),
-            )
+        self._record.resumed(earlier, spans)
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted; None: that is not known, and so their sum is not."""
         self._samples = None if samples is None or self._samples is None else self._samples + samples
 
-    @_harmless
+    @harmless
     def tell(self) -> dict[str, Any]:
         """What the other processes of the job should know."""
         with self._lock:
             return self._together.shard(self._own or self._report(self._clock.monotonic())).to_dict()
 
-    @_harmless
+    @harmless
     def hear(self, states: Iterable[object]) -> None:
         """What other processes have told: all reports from now on are of the job, as far as it is known."""
         with self._lock:
@@ -232,20 +211,15 @@ class Session:
                 self._final = self._together.joined(self._own)
                 self._write(self._own, durable=True)
 
-    @_harmless
+    @harmless
     def look(self, *, last: bool = False) -> None:
         """See what the other processes have written, where no collective tells.
 
         Args:
             last: whether all are about to write their last figures: these are waited for a little.
         """
-        folder, processes = self._settings.output_dir, self._together.processes
-        if folder is None:
-            return
-        from trainwatt import neighbours  # noqa: PLC0415  # few need it
-
-        where = (folder, processes.job, self._began_wall_s)
-        self.hear(neighbours.wait(*where, processes.count - 1) if last else neighbours.look(*where))
+        if self._settings.output_dir:
+            self.hear(self._together.look(self._settings.output_dir, last=last))
 
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of a run that has ended; empty before."""
@@ -254,18 +228,18 @@ class Session:
     def _summary(self, own: Report) -> dict[str, Any]:
         return self._together.joined(own).summary() | self._together.record(own)
 
-    @_harmless
+    @harmless
     def note(self, event: Mapping[str, Any]) -> None:
         """Put something into the run folder, with what the run has taken by then."""
-        if self._folder is None:
+        if self.folder is None:
             return
         time_s = self._clock.monotonic()
         with self._lock:
             report, epoch = self._together.joined(self._report(time_s)), self._ledger.epoch
         taken = {"epoch": epoch, "seconds": report.total.seconds, "total_j": report.total.total_j}
-        self._folder.event({**event, **taken})
+        self._record.event({**event, **taken})
 
-    @_harmless
+    @harmless
     def end_epoch(self) -> Report:
         """An epoch ends, all that follows belongs to the next: the report of the run so far and of this epoch."""
         self._wait_for_figures()
@@ -278,18 +252,18 @@ class Session:
         self._lease.wake()
         return self._together.end_epoch(self._projected(report, time_s, record=True))
 
-    @_harmless
+    @harmless
     def settle(self) -> None:
         """Wait for the figures up to now, half a second at most."""
         self._lease.settle(self._clock.monotonic(), _LAST_FIGURES_S)
 
-    @_harmless
+    @harmless
     def report(self) -> Report:
         """The run so far; the last moments are carried on from the latest samples."""
         with self._lock:
             return self._final or self._together.joined(self._report(self._clock.monotonic()))
 
-    @_harmless
+    @harmless
     def step_report(self) -> Report:
         """The run so far, with the training since this was last called: for values within an epoch."""
         time_s = self._clock.monotonic()
@@ -305,11 +279,11 @@ class Session:
         """The run has ended: settle the last figures, write them, give the devices back. Again: the same report."""
         if self.running and os.getpid() == self._pid:
             self._finish(status)
-            if self._final and self._folder:
-                _leave_report(self._folder.path)
+            if self._final:
+                self._record.leave_report()
         return self._final
 
-    @_harmless
+    @harmless
     def _finish(self, status: Status) -> None:
         time_s = self._clock.monotonic()
         with self._lock:
@@ -320,16 +294,16 @@ class Session:
             self._status = status
             self._own = self._report(time_s)
             self._final = report = self._together.joined(self._own)
-            self._record_epochs(self._ledger.epoch + 1)
+            self._record.epochs(self._ledger.timeline, self._ledger.epoch + 1)
+            power = self._ledger.power.take(last=True)
         self._close()
-        if self._folder:
-            self._record_power(last=True)
-            self._folder.event({"event": "end", "status": status, "total_j": report.total.total_j})
-            self._write(self._own, durable=True)
+        self._record.power(power)
+        self._record.event({"event": "end", "status": status, "total_j": report.total.total_j})
+        self._write(self._own, durable=True)
 
     def _write(self, own: Report, *, durable: bool = False) -> None:
-        if self._folder:
-            self._folder.summary(self._summary(own), durable=durable)
+        if self.folder:
+            self._record.summary(self._summary(own), durable=durable)
 
     def give_up(self) -> None:
         """Something of ours has failed: say so once, keep what was written, and stay out of the way."""
@@ -338,13 +312,11 @@ class Session:
         self._close()
 
     def _close(self) -> None:
-        _live.discard(self)
-        if not _live:
-            ending.unwatch()
+        sessions.leave(self)
         self._hourly.close()
         self._lease.close()
 
-    @_harmless
+    @harmless
     def _on_tick(self) -> None:
         """Called in the sampler's thread after each round of readings."""
         with self._lock:
@@ -352,24 +324,27 @@ class Session:
                 return
             self._ledger.book(self._lease.settled_s())
             self._lease.floor_s = self._ledger.booked_s
-            self._hourly.book(self._wall_s(self._ledger.booked_s), self._ledger.booked_j)
-            self._record_epochs(self._ledger.settled_epoch)
+            self._hourly.book(self._since.wall_at(self._ledger.booked_s), self._ledger.booked_j)
+            self._record.epochs(self._ledger.timeline, self._ledger.settled_epoch)
         if self._clock.monotonic() - self._flushed_s >= _FLUSH_AGAIN_S:
             self.flush()
 
-    @_harmless
+    @harmless
     def flush(self) -> None:
         """Write what is known now: all that is left if the process is killed."""
-        if not self.running or not (self._folder or self._together.several):
+        if not self.running or not (self.folder or self._together.several):
             return
         self._flushed_s = self._clock.monotonic()
         report = self._report(self._flushed_s)
         self._together.tick(report)
-        if self._folder:
+        if self.folder:
             self._write(report)
-            self._record_power()
+            with self._lock:
+                power = self._ledger.power.take()
+            self._record.power(power)
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
+        since, now_wall_s = self._since, self._since.wall_at(now_s)
         with self._lock:
             rest = self._unbooked = list(self._ledger.unbooked(now_s))
             timeline = self._ledger.timeline
@@ -377,19 +352,19 @@ class Session:
             return Report(
                 run=self._run,
                 status=self._status,
-                began_s=self._began_wall_s,
-                now_s=self._wall_s(now_s),
+                began_s=since.wall_s,
+                now_s=now_wall_s,
                 phases=phases,
                 epoch={}
                 if closed is None
                 else merged([*timeline.epoch(closed), *(r for r in rest if r[0].epoch == closed)]),
                 epochs=self._epochs,
                 devices=self._lease.devices,
-                site=self._hourly.site(self._wall_s(now_s), total_of(phases).total_j),
+                site=self._hourly.site(now_wall_s, total_of(phases).total_j),
                 missing=self._missing,
                 gaps_s=self._lease.gaps_s,
                 notes=self._lease.notes,
-                suspended_s=self._suspended_s,
+                suspended_s=since.suspended_s,
                 sampler_cpu_s=self._lease.sampler_cpu_s,
                 samples=self._samples or None,
                 training_kwh=self._training_kwh,
@@ -399,7 +374,7 @@ class Session:
                 projected_site=self._projected_site,
             )
 
-    @_harmless
+    @harmless
     def _project_now(self) -> None:
         """The steps after which to project have been made."""
         self._projector.step_is_due()
@@ -425,95 +400,8 @@ class Session:
             self._projected_site = self._hourly.projected(report.site, rest, report.now_s, projection.remaining_s)
             report = replace(report, projection=projection, projected_site=self._projected_site)
             new = self._projector.is_news(projection)
-        if self._folder and (record or new):
-            self._folder.event({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
+        if self.folder and (record or new):
+            self._record.event({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
         if new and self._settings.verbose and projection.remaining_s > 0:
             self._say(projection_text(self._together.joined(report), again=new == "again"))
         return report
-
-    def _wall_s(self, time_s: float) -> float:
-        return self._began_wall_s + time_s - self._ledger.begin_s + self._suspended_s
-
-    @property
-    def _suspended_s(self) -> float:
-        asleep_s = self._clock.asleep() - self._began_asleep_s
-        return asleep_s if asleep_s > _SUSPENDED_S else 0.0
-
-    def _record_epochs(self, before: int) -> None:
-        """Write the spans of all epochs before one that is still open."""
-        epochs = range(self._recorded_epochs, before)
-        self._recorded_epochs = max(self._recorded_epochs, before)
-        if self._folder:
-            spans = [each for epoch in epochs for each in self._ledger.timeline.epoch(epoch)]
-            self._folder.event(*(_span_event(key, span) for key, span in spans))
-
-    def _record_power(self, *, last: bool = False) -> None:
-        """Write the power since this was last called."""
-        with self._lock:
-            stretches = self._ledger.power.take(last=last)
-        if self._folder and stretches:
-            self._folder.event({"event": "power", "stretches": [stretch.to_dict() for stretch in stretches]})
-
-
-def _span_event(key: SpanKey, span: Span) -> dict[str, Any]:
-    return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
-
-
-def _leave_report(folder: Path) -> None:
-    from trainwatt.html import leave_report  # noqa: PLC0415  # at the end only: importing it takes milliseconds
-
-    leave_report(folder)
-
-
-def _summary_in(folder: str | None) -> dict[str, Any] | None:
-    try:
-        return read_summary(folder) if folder else None
-    except (OSError, ValueError):  # of another machine, or long gone
-        return None
-
-
-def _make_folder(settings: Settings, run: str, processes: Processes, within: str | None) -> RunFolder | None:
-    """The first process makes the run folder; the others have one each in it, or beside it where it is not known."""
-    if settings.output_dir is None:
-        return None
-    if processes.first:
-        return RunFolder(settings.output_dir, run)
-    own = f"rank-{processes.rank}"
-    return RunFolder(settings.output_dir / within, own) if within else RunFolder(settings.output_dir, f"{run}-{own}")
-
-
-def _discover(settings: Settings, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:
-    return discover(
-        settings.devices,
-        scope=settings.scope,
-        gpu_uuids=gpu_uuids,
-        idle_w=settings.idle_w,
-        full_w=settings.full_w,
-        clock=clock,
-    )
-
-
-_live: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
-def beside(own: Session | None) -> Report | None:
-    """The report of another run that is going on in this process, where there is one."""
-    return next((session.report() for session in list(_live) if session is not own), None)
-
-
-def tell(event: Mapping[str, Any]) -> None:
-    """Put something into the folders of all runs that are going on in this process."""
-    for session in list(_live):
-        session.note(event)
-
-
-@atexit.register
-def _finish_all() -> None:
-    """A process that ends without telling its runs still leaves their totals."""
-    for session in list(_live):
-        session.finish("interrupted")
-
-
-def _flush_all() -> None:
-    for session in list(_live):
-        session.flush()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from trainwatt.merging import join
@@ -29,6 +30,7 @@ class Together:
 
     def __init__(self, processes: Processes, began_s: float) -> None:
         self.processes = processes
+        self._began_s = began_s
         self._id = uuid.uuid4().hex
         self._course = Course(began_s)
         self._others: dict[str, Shard] = {}
@@ -86,6 +88,18 @@ class Together:
                 else:
                     heard[shard.id] = shard
         self._others = heard
+
+    def look(self, output_dir: Path, *, last: bool = False) -> Sequence[Mapping[str, Any]]:
+        """What the others have written into the folder of runs.
+
+        Args:
+            output_dir: that folder.
+            last: whether all are about to write their last figures: these are waited for a little.
+        """
+        from trainwatt import neighbours  # noqa: PLC0415  # few need it
+
+        where = (output_dir, self.processes.job, self._began_s)
+        return neighbours.wait(*where, self.processes.count - 1) if last else neighbours.look(*where)
 
     def joined(self, report: Report) -> Report:
         """The job, as far as it was heard of.

@@ -1,0 +1,89 @@
+"""What a session leaves in its run folder, where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainwatt.attempt import Earlier
+from trainwatt.powercurve import Stretch
+from trainwatt.processes import Processes
+from trainwatt.record import RunFolder
+from trainwatt.settings import Settings
+from trainwatt.timeline import Span, SpanKey, Timeline
+
+
+class Recording:
+    """Writes events as they come, and the summary each time that there is a newer one.
+
+    Args:
+        settings: where to write, if anywhere.
+        run: the run's name.
+        processes: those of the job: the first one makes the run folder.
+        within: the run folder of the first process, in which the others have one each; None: beside it.
+
+    Raises:
+        OSError: the run folder cannot be made.
+    """
+
+    def __init__(self, settings: Settings, run: str, processes: Processes, within: str | None) -> None:
+        self._folder = _make_folder(settings, run, processes, within)
+        self._epochs = 0  # of which the spans are written
+        self.run = self._folder.path.name if self._folder else run
+
+    @property
+    def path(self) -> Path | None:
+        """The run folder, where there is one."""
+        return self._folder.path if self._folder else None
+
+    def event(self, *events: Mapping[str, Any]) -> None:
+        """Write what has happened."""
+        if self._folder:
+            self._folder.event(*events)
+
+    def resumed(self, earlier: Earlier, spans: Iterable[tuple[SpanKey, Span]]) -> None:
+        """Write what earlier attempts took."""
+        attempts = [attempt.to_dict() for attempt in earlier.attempts]
+        self.event({"event": "resumed", "attempts": attempts}, *(_event(*each) for each in spans))
+
+    def epochs(self, timeline: Timeline, before: int) -> None:
+        """Write the spans of all epochs before one that is still open, once."""
+        epochs = range(self._epochs, before)
+        self._epochs = max(self._epochs, before)
+        self.event(*(_event(*each) for epoch in epochs for each in timeline.epoch(epoch)))
+
+    def power(self, stretches: Iterable[Stretch]) -> None:
+        """Write the power since this was last called."""
+        if written := [stretch.to_dict() for stretch in stretches]:
+            self.event({"event": "power", "stretches": written})
+
+    def summary(self, summary: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Replace the summary.
+
+        Args:
+            summary: what it holds.
+            durable: wait until it is on the disk.
+        """
+        if self._folder:
+            self._folder.summary(summary, durable=durable)
+
+    def leave_report(self) -> None:
+        """Write the page that shows the run; not where the summary could not be written."""
+        if self._folder and self._folder.writable:
+            from trainwatt.html import leave_report  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+
+            leave_report(self._folder.path)
+
+
+def _event(key: SpanKey, span: Span) -> dict[str, Any]:
+    return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
+
+
+def _make_folder(settings: Settings, run: str, processes: Processes, within: str | None) -> RunFolder | None:
+    if settings.output_dir is None:
+        return None
+    if processes.first:
+        return RunFolder(settings.output_dir, run)
+    own = f"rank-{processes.rank}"
+    return RunFolder(settings.output_dir / within, own) if within else RunFolder(settings.output_dir, f"{run}-{own}")
