@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from standins import nvml
-from trainwatt.recorded import RecordedRun, read_run
+from trainwatt.jobs import read_run
+from trainwatt.recorded import RecordedRun
 from trainwatt.run import measure
 
 WAVE = nvml.Square(100, 400, 0.7)

@@ -11,7 +11,8 @@ from trainwatt.site import Site
 if TYPE_CHECKING:
     from trainwatt.comparison import Comparison, compare
     from trainwatt.green import GreenStopper
-    from trainwatt.recorded import RecordedRun, read_run
+    from trainwatt.jobs import read_run
+    from trainwatt.recorded import RecordedRun
 
 __all__ = ["Comparison", "GreenStopper", "RecordedRun", "Run", "Site", "compare", "measure", "read_run"]
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ _LATER = {  # what only some programs need is imported when it is asked for
     "GreenStopper": "trainwatt.green",
     "RecordedRun": "trainwatt.recorded",
     "compare": "trainwatt.comparison",
-    "read_run": "trainwatt.recorded",
+    "read_run": "trainwatt.jobs",
 }
 
 

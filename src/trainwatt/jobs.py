@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 from trainwatt.attempt import Attempt, Earlier
 from trainwatt.merging import Job, join
 from trainwatt.power.device import Device, Missing
-from trainwatt.recorded import RecordedRun, read_run
+from trainwatt.recorded import RecordedRun, read_folder
 from trainwatt.report import Report
 from trainwatt.shard import Shard, Slice, summed
 from trainwatt.site import Site
@@ -20,6 +21,24 @@ from trainwatt.summary import Summary
 from trainwatt.timeline import PHASES, Span
 
 _DEVICE = ("id", "kind", "name", "method", "source", "low", "high")
+
+
+def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
+    """Read a run folder, of a run that ended in whatever way or still goes on.
+
+    Where other processes of its job have their folders in it, its summary is that of the job.
+
+    Args:
+        folder: the run folder, or the ``summary.json`` in it.
+
+    Raises:
+        FileNotFoundError: there is no run folder.
+        ValueError: it is none of trainwatt's.
+    """
+    own, *others = _runs(Path(folder))
+    if not others or "site" not in own.summary:
+        return own
+    return RecordedRun(own.folder, merge([own.folder]), own.events)
 
 
 def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
@@ -56,10 +75,11 @@ def shards_of(run: RecordedRun) -> Iterator[Shard]:
 
 
 def _runs(folder: Path) -> Iterator[RecordedRun]:
-    own = read_run(folder)
+    own = read_folder(folder)
     yield own
     for each in sorted(own.folder.glob("rank-*")):
-        yield read_run(each)
+        with contextlib.suppress(FileNotFoundError):  # it has measured nothing yet
+            yield read_folder(each)
 
 
 def _alone(summary: Mapping[str, Any]) -> Shard:

@@ -69,7 +69,7 @@ class RecordedRun:
         return self.summary._repr_html_()  # of this module
 
 
-def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
+def read_folder(folder: str | os.PathLike[str]) -> RecordedRun:
     """Read a run folder, of a run that ended in whatever way or still goes on.
 
     Args:

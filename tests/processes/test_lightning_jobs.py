@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from standins import boot, nvml
-from trainwatt.jobs import merge
+from trainwatt.html import past
+from trainwatt.jobs import merge, read_run
 from trainwatt.record import read_summary
 
 ROOT = Path(__file__).parents[2]
@@ -132,3 +133,12 @@ def test_merging_the_folders_tells_what_the_job_told_itself(hosts: Hosts, job: s
     once, live = merge([hosts.folder / job / "run"]), found(hosts, job)["summary"]
     assert once["total_j"] == pytest.approx(live["total_j"], rel=1e-3)
     assert once["phases"].keys() == live["phases"].keys()
+
+
+@pytest.mark.parametrize("job", ["shared", "nodes", "killed"])
+def test_a_run_that_is_read_back_is_the_job_and_so_is_its_power_over_time(hosts: Hosts, job: str) -> None:
+    run = read_run(hosts.folder / job / "run")
+    assert run.summary["total_j"] == pytest.approx(merge([run.folder])["total_j"])
+    assert {each["id"] for each in run.summary["devices"]} >= hosts.truth_j(run.summary).keys()
+    drawn_j = sum(part.watts * (part.to_s - part.from_s) for part in past.power(run))
+    assert drawn_j == pytest.approx(run.summary["total_j"], rel=0.1 if job == "killed" else 0.03)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from trainwatt.cli.report import add_runs
 from trainwatt.cli.shared import command, show
 from trainwatt.comparison import Comparison
-from trainwatt.recorded import RecordedRun, read_run
+from trainwatt.jobs import read_run
+from trainwatt.recorded import RecordedRun
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import command, show
-from trainwatt.recorded import read_run
+from trainwatt.jobs import read_run
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

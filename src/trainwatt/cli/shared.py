@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.jobs import read_run
 from trainwatt.record import EVENTS, SUMMARY
-from trainwatt.recorded import read_run
 from trainwatt.site import Site
 from trainwatt.summary import Summary
 from trainwatt.units import J_PER_KWH, WH_PER_KWH

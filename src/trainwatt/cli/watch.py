@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import command, latest_run, positive
 from trainwatt.digest import Digest, digest
-from trainwatt.recorded import RecordedRun, read_run
+from trainwatt.jobs import read_run
+from trainwatt.recorded import RecordedRun
 from trainwatt.terminal import rich_of
 
 if TYPE_CHECKING:

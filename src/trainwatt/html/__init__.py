@@ -10,7 +10,8 @@ from pathlib import Path
 from trainwatt.attach import REPORT
 from trainwatt.html.comparison_page import comparison_page
 from trainwatt.html.run_page import run_page
-from trainwatt.recorded import RecordedRun, read_run
+from trainwatt.jobs import read_run
+from trainwatt.recorded import RecordedRun
 
 __all__ = ["REPORT", "comparison_page", "leave_report", "report", "run_page", "write"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainwatt.html.scale import Array
 from trainwatt.recorded import RecordedRun
+from trainwatt.shard import Shard
 from trainwatt.timeline import PHASES, Phase
 from trainwatt.units import kwh_from_j
 
@@ -81,7 +82,7 @@ def power(run: RecordedRun) -> list[Slice]:
     seconds = np.array([[stretch["seconds"].get(phase, 0.0) for phase in phases] for stretch in stretches])
     ends = np.concatenate([[0.0], seconds.sum(axis=1).cumsum()])
     edges = ends if len(stretches) <= _BINS else np.linspace(0.0, ends[-1], _BINS + 1)
-    joules = _binned(np.array([stretch["joules"] for stretch in stretches]), ends, edges)
+    joules = _binned(np.array([stretch["joules"] for stretch in stretches]), ends, edges) + _of_others(run, edges)
     shares = np.column_stack([_binned(seconds[:, number], ends, edges) for number in range(len(phases))])
     return list(_slices(edges, joules, shares, phases))
 
@@ -89,6 +90,21 @@ def power(run: RecordedRun) -> list[Slice]:
 def _binned(amounts: Array, ends: Array, edges: Array) -> Array:
     """Amounts that lie evenly between their ends, by other ends."""
     return np.diff(np.interp(edges, ends, np.concatenate([[0.0], amounts.cumsum()])))
+
+
+def _of_others(run: RecordedRun, edges: Array) -> Array:
+    """What the devices drew that only other processes of the job have read."""
+    shards = [Shard.from_dict(state) for state in run.summary.get("shards", ())]
+    joules = np.zeros(len(edges) - 1)
+    seen = {device.id for shard in shards[:1] for device in shard.devices}
+    for shard in shards[1:]:
+        new = {device.id for device in shard.devices} - seen
+        seen |= new
+        slices = list(shard.slices)
+        times = np.array([shard.from_s, *(part.to_s for part in slices)]) - shards[0].from_s
+        drawn = [sum(span.joules.get(name, 0.0) for span in part.phases.values() for name in new) for part in slices]
+        joules += _binned(np.array(drawn), times, edges)
+    return joules
 
 
 def _slices(edges: Array, joules: Array, shares: Array, phases: list[Phase]) -> Iterable[Slice]:
