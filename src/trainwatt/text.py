@@ -12,6 +12,7 @@ from trainwatt.report import Report
 from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
 
 _GAP = "  "
+_MASSES = ((1.0, 1.0, "kg"), (1e-5, G_PER_KG, "g"))  # from so many kg on
 
 
 def energy_text(kwh: float) -> str:
@@ -34,13 +35,21 @@ def energy_range_text(kwh: Quantity) -> str:
 
 def mass_range_text(kg: Quantity) -> str:
     """A mass with its range, in one unit, with two significant figures."""
-    factor, unit = (G_PER_KG, "g") if kg.central < 1 else (1.0, "kg")
+    factor, unit = _mass_unit(kg.central)
     return f"{figures(kg.central * factor, 2)} {unit} ({figures(kg.low * factor, 2)} to {figures(kg.high * factor, 2)})"
 
 
 def mass_text(kg: float) -> str:
     """A mass in the unit that reads best, with two significant figures."""
-    return f"{figures(kg * G_PER_KG, 2)} g" if kg < 1 else f"{figures(kg, 2)} kg"
+    factor, unit = _mass_unit(kg)
+    return f"{figures(kg * factor, 2)} {unit}"
+
+
+def _mass_unit(kg: float) -> tuple[float, str]:
+    """What to multiply kilograms by, and what that is then."""
+    return next(
+        ((factor, unit) for least_kg, factor, unit in _MASSES if kg >= least_kg), (1e6, "mg") if kg else (G_PER_KG, "g")
+    )
 
 
 def duration_text(seconds: float) -> str:

@@ -264,7 +264,7 @@ def test_inference_by_itself_is_a_run_with_energy_per_step_and_sample(results: R
     assert_adds_up(summary)
     logs = outcome["logs"][0 if phase == "test" else 1]
     assert set(logs) >= INFERRED | {"energy/sample_j"}
-    assert 0 < logs["energy/total_kwh"] <= summary["total_kwh"]
+    assert 0 < logs["energy/total_kwh"] <= summary["total_kwh"] * 1.05  # the last moments are carried on
     assert logs["energy/step_j"] == pytest.approx(logs["energy/sample_j"] * BATCH)
 
 
