@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainwatt.plan import Plan, stops_early
-from trainwatt.profile import Block
+from trainwatt.profile import Block, first_epoch
 from trainwatt.projection import Past, Projection, project, project_course
 from trainwatt.timeline import Phase, Span, SpanKey, merged
 from trainwatt.units import J_PER_KWH
+from trainwatt.warmup import Beginning, beginning
 
 STEP_S, STEP_J = 0.01, 2.0
 
@@ -62,7 +63,12 @@ class Training:
     def past(self) -> Past:
         spans = self.spans()
         epochs = [merged(each for each in spans if each[0].epoch == epoch) for epoch in self.closed]
-        return Past(merged(spans), epochs[-32:], len(epochs), self.closed_steps, self.blocks)
+        return Past(merged(spans), epochs[-32:], len(epochs), self.closed_steps, self.begun)
+
+    @property
+    def begun(self) -> dict[Phase, Beginning]:
+        phases: tuple[Phase, ...] = ("train", "validate")
+        return {phase: beginning(first_epoch(self.blocks, phase)) for phase in phases}
 
     @property
     def kwh(self) -> float:

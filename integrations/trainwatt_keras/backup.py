@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ class Backup:
             return {}
         return state
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Keep this; a reader sees the old or the new, never a part."""
+    def save(self, state_dict: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep what this tells, where that is asked for; a reader sees the old or the new, never a part."""
         if self._file is None:
             return
         new = self._file.with_suffix(".new")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(state), encoding="utf-8")
+            new.write_text(json.dumps(state_dict()), encoding="utf-8")
             new.replace(self._file)
         except OSError as error:
             _log.warning("trainwatt: a resumed training will not know what this one took: %s", error)

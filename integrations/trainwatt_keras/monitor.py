@@ -156,7 +156,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._run.plan(plan_of(self.params or {}, self._call, listed))
         self._backup = Backup(listed)
         self._run.load_state_dict(self._backup.load())
-        self._backup.save(self._run.state_dict())
+        self._backup.save(self._run.state_dict)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch begins."""
@@ -174,7 +174,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out
             none_made = {"energy/validate_kwh": 0.0} if self._validates else {}
             self._publish(logs, none_made | report.metrics())
-            self._backup.save(self._run.state_dict())
+            self._backup.save(self._run.state_dict)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """A training has ended."""

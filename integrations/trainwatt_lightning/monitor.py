@@ -176,7 +176,7 @@ class FootprintMonitor(Callback):
         self._batches += 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connectors
         if every and self._batches % every == 0:
-            report = self._run.step_report() if trainer.loggers or self._prog_bar else None
+            report = self._run.step_report() if trainer.loggers or self._has_bar(trainer) else None
             if report is not None:
                 log(trainer, report.step_metrics(), step=trainer.global_step)
                 self._show(trainer, report.metrics())
@@ -185,11 +185,9 @@ class FootprintMonitor(Callback):
         """An epoch has ended, its evaluation included."""
         self._run.end("train")
         self._in_epoch = False
-        report = self._run.end_epoch()
-        self._publish(trainer, report)
-        if report is not None:
-            # the step under which Lightning logs the metrics of the epoch
-            log(trainer, report.metrics(), step=max(0, trainer.global_step - 1))
+        metrics = self._publish(trainer, self._run.end_epoch())
+        # the step under which Lightning logs the metrics of the epoch
+        log(trainer, metrics, step=max(0, trainer.global_step - 1))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation begins, in an epoch or by itself."""
@@ -274,24 +272,26 @@ class FootprintMonitor(Callback):
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning's connectors
         return str([each for each in callbacks if isinstance(each, FootprintMonitor)].index(self))
 
-    def _publish(self, trainer: Trainer, report: Report | None) -> None:
+    def _publish(self, trainer: Trainer, report: Report | None) -> dict[str, float]:
         """Let other callbacks and the progress bar have the values.
 
         As Lightning's LearningRateMonitor does it: through the module each value would take a third of a millisecond.
         """
-        if report is None:
-            return
-        metrics = report.metrics()
+        metrics = {} if report is None else report.metrics()
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
         self._show(trainer, metrics)
+        return metrics
 
     def _show(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         """On the progress bar, in the units that read best now."""
-        if self._prog_bar and metrics:
+        if metrics and self._has_bar(trainer):
             shown: dict[str, Any] = trainer.progress_bar_metrics
             for unit in UNITS:
                 shown.pop(unit, None)
             shown.update(bar_texts(metrics))
+
+    def _has_bar(self, trainer: Trainer) -> bool:
+        return self._prog_bar and trainer.progress_bar_callback is not None
 
     def _finish(self, trainer: Trainer, status: Status, *, together: bool = False) -> None:
         trainer.__dict__.pop("save_checkpoint", None)
@@ -310,7 +310,7 @@ class FootprintMonitor(Callback):
 
 def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
     """Give values to each of the Trainer's loggers."""
-    for logger in trainer.loggers:
+    for logger in trainer.loggers if metrics else ():
         logger.log_metrics(metrics, step=step)
 
 

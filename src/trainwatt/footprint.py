@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from trainwatt.errors import ArgumentError
 from trainwatt.site import Factor, Site
@@ -58,6 +58,41 @@ class Quantity:
     def to_dict(self) -> dict[str, float]:
         """A JSON-able form."""
         return {"low": self.low, "central": self.central, "high": self.high}
+
+
+class _Central(NamedTuple):
+    """A figure without its range."""
+
+    central: float
+
+    def times(self, *factors: Factor) -> _Central:
+        """The product with some factors."""
+        return _Central(self.central * math.prod([factor.value for factor in factors]))
+
+    def scaled(self, by: float) -> _Central:
+        """The product with a number."""
+        return _Central(self.central * by)
+
+    def plus(self, other: _Central) -> _Central:
+        """The sum."""
+        return _Central(self.central + other.central)
+
+
+A = TypeVar("A", Quantity, _Central)
+
+
+class CentralFigures(NamedTuple):
+    """What some energy means at a site, without ranges.
+
+    Attributes:
+        co2e_kg: operational, location-based.
+        water_l: of the facility and of the electricity's generation.
+        cost: None where no price is known.
+    """
+
+    co2e_kg: float
+    water_l: float
+    cost: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +170,40 @@ def footprint(
     return Footprint(
         energy_kwh=energy_kwh,
         facility_kwh=energy_kwh.times(site.pue),
-        co2e_kg=energy_kwh.times(site.pue, site.carbon_intensity).scaled(1 / G_PER_KG),
-        water_l=energy_kwh.times(site.wue).plus(energy_kwh.times(site.pue, site.ewif)),
-        cost=energy_kwh.times(site.pue, site.price) if site.price else None,
+        co2e_kg=_co2e_kg(energy_kwh, site),
+        water_l=_water_l(energy_kwh, site),
+        cost=_cost(energy_kwh, site),
         currency=site.currency,
         market_kg=energy_kwh.times(site.pue, site.market).scaled(1 / G_PER_KG) if site.market else None,
         embodied_kg=embodied_kg(embodied, hours) if embodied else None,
         factors=(*site.factors, *(factor for hardware in embodied for factor in hardware.factors)),
     )
+
+
+def central_figures(kwh: float, site: Site) -> CentralFigures:
+    """What some energy means at a site, without the ranges: a tenth of the work, for what is logged at every turn.
+
+    Args:
+        kwh: energy of the IT.
+        site: where it is used.
+    """
+    energy = _Central(kwh)
+    cost = _cost(energy, site)
+    return CentralFigures(
+        _co2e_kg(energy, site).central, _water_l(energy, site).central, cost.central if cost is not None else None
+    )
+
+
+def _co2e_kg(energy_kwh: A, site: Site) -> A:
+    return energy_kwh.times(site.pue, site.carbon_intensity).scaled(1 / G_PER_KG)
+
+
+def _water_l(energy_kwh: A, site: Site) -> A:
+    return energy_kwh.times(site.wue).plus(energy_kwh.times(site.pue, site.ewif))
+
+
+def _cost(energy_kwh: A, site: Site) -> A | None:
+    return energy_kwh.times(site.pue, site.price) if site.price else None
 
 
 def embodied_kg(embodied: Sequence[Hardware], hours: float | None) -> Quantity:

@@ -91,10 +91,20 @@ class Ledger:
             pass
         self._mark(time_s, entries=0)
 
+    def step(self, count: int, time_s: float) -> None:
+        """Steps have been made."""
+        self.steps += count
+        beats = self._beats  # the same as a beat, without a further call in every step
+        beats.made += count
+        if time_s >= beats.due_s:
+            beats.mark(time_s)
+
     def beat(self, count: int, time_s: float) -> None:
-        """Steps or evaluation batches have been made: where the profile may be cut."""
-        if not self._profile.full:
-            self._beats.count(count, time_s)
+        """Batches of an evaluation have been made; with 0, something other than a step has ended."""
+        beats = self._beats
+        beats.made += count
+        if time_s >= beats.due_s or not count:
+            beats.mark(time_s)
 
     def end_epoch(self, time_s: float) -> int:
         """Close the current epoch and return its number; what follows belongs to the next."""
@@ -154,8 +164,7 @@ class Ledger:
 
     def _mark(self, time_s: float, entries: int) -> None:
         phase = self._stack[-1] if self._stack else "other"
-        if not self._profile.full:
-            self._beats.mark(max(time_s, self._marks[-1].time_s))
+        self._beats.mark(max(time_s, self._marks[-1].time_s))
         self._marks.append(_Mark(max(time_s, self._marks[-1].time_s), SpanKey(self._epoch, phase), self.steps, entries))
 
     def _advance_through(self, key: SpanKey, time_s: float) -> Span:
@@ -170,6 +179,8 @@ class Ledger:
     def _advance_into(self, span: Span, key: SpanKey, time_s: float, made: int | None = None) -> None:
         part = self._advance(time_s)
         self._profile.add(key, part.seconds, part.total_j, made)
+        if self._profile.full:
+            self._beats.close()
         self.power.add(key.phase, part.seconds, part.total_j)
         span.add(part)
 

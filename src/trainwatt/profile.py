@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from trainwatt.timeline import SpanKey
+from trainwatt.timeline import Phase, SpanKey
 
 _MAX_BLOCKS = 2048
 _PART = 1 / 64  # of the time since a phase was first entered: a block is no shorter
@@ -68,32 +70,40 @@ class Profile:
         return Profile(list(self.blocks), self._made, self._seconds, self._joules)
 
 
+def first_epoch(blocks: Iterable[Block], phase: Phase) -> list[Block]:
+    """The blocks of a phase in the first epoch that has any."""
+    own = [block for block in blocks if block.key.phase == phase]
+    return [block for block in own if block.key.epoch == own[0].key.epoch]
+
+
 class Beats:
     """When steps were made: timestamps in the making, cheap enough for every step.
 
     Attributes:
         made: steps so far, evaluation batches among them.
         times: at some times, how many had been made.
+        due_s: when to mark the time of a step again.
     """
 
-    __slots__ = ("_due_s", "_since_s", "made", "times")
+    __slots__ = ("_since_s", "due_s", "made", "times")
 
     def __init__(self) -> None:
         self.made = 0
         self.times: list[tuple[float, int]] = []
-        self._since_s = self._due_s = 0.0
+        self._since_s = self.due_s = 0.0
 
     def refresh(self, time_s: float) -> None:
         """Something new begins: blocks are short again."""
-        self._since_s = self._due_s = time_s
-
-    def count(self, count: int, time_s: float) -> None:
-        """Some steps have been made; with a count of 0 something other than a step has ended."""
-        self.made += count
-        if time_s >= self._due_s or not count:
-            self.mark(time_s)
+        if self.due_s < math.inf:
+            self._since_s = self.due_s = time_s
 
     def mark(self, time_s: float) -> None:
         """Cut here."""
-        self.times.append((time_s, self.made))
-        self._due_s = time_s + _PART * (time_s - self._since_s)
+        if self.due_s < math.inf:
+            self.times.append((time_s, self.made))
+            self.due_s = time_s + _PART * (time_s - self._since_s)
+
+    def close(self) -> None:
+        """No more cuts are wanted."""
+        self.due_s = math.inf
+        self.times.clear()

@@ -18,11 +18,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from trainwatt.footprint import Quantity
 from trainwatt.plan import Plan
-from trainwatt.profile import Block
 from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
 from trainwatt.units import J_PER_KWH
 from trainwatt.warmup import Beginning, Cost, beginning
@@ -33,13 +30,14 @@ _NEXT = 0.10  # of later epochs, when one was seen: a cache filled in the first 
 _EPOCHS = 0.055  # prior standard deviation of epochs
 _PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
 _ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
-_HALF_LIFE = 6.0  # epochs after which one weighs half
+_DECAY = 0.5 ** (1 / 6)  # what an epoch weighs less than the one after it: half in six epochs
 _FIRST = 0.5  # what the first epoch without its warm-up weighs among the others, where it is like them
 _LIKE = 0.15  # relative distance from them up to which it is
 _FIRST_UNTIL = 8  # closed epochs up to which it is looked at
 _PARTS = 10**9  # of a training of which only the part that is done is known
 _RECENT = 24  # moments that are looked at of it
 _TRAIN: Phase = "train"
+_NOTHING = beginning(())  # no more is known than that it began
 _UNSEEN = 0.5  # relative standard deviation of an evaluation that was not seen yet
 
 
@@ -52,14 +50,14 @@ class Past:
         epochs: the latest closed epochs, oldest first.
         closed: how many epochs are closed.
         closed_steps: training steps in these.
-        blocks: the beginning of the run.
+        begun: the first epoch of a phase, where its blocks are known.
     """
 
     phases: Mapping[Phase, Span]
     epochs: Sequence[Mapping[Phase, Span]] = ()
     closed: int = 0
     closed_steps: int = 0
-    blocks: Sequence[Block] = ()
+    begun: Mapping[Phase, Beginning] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -72,15 +70,10 @@ class Past:
         return self.epochs[1:] if self.closed == len(self.epochs) else self.epochs
 
     @property
-    def needs_blocks(self) -> bool:
+    def needs_begun(self) -> bool:
         """Whether the beginning of the run still tells something."""
         evaluations = sum("validate" in epoch for epoch in self.epochs)
         return self.closed <= _FIRST_UNTIL or (evaluations == 1 and "validate" in self.epochs[-1])
-
-    def first_blocks(self, phase: Phase) -> list[Block]:
-        """The blocks of a phase in the first epoch that has any."""
-        blocks = [block for block in self.blocks if block.key.phase == phase]
-        return [block for block in blocks if block.key.epoch == blocks[0].key.epoch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +142,24 @@ def project(past: Past, plan: Plan) -> Projection | None:
     rate = _rate(past, rest)
     evaluation, doubt = _evaluation(past, plan, rate)
     to_come: dict[Phase, Cost] = {
-        "train": rest.units * rate.cost,
-        "validate": (rest.evaluations if plan.validates else _as_before(past, rest, "validate")) * evaluation,
-        "checkpoint": _as_before(past, rest, "checkpoint") * _each(past, "checkpoint"),
-        "other": rest.epochs * _besides(past),
+        "train": rate.cost * rest.units,
+        "validate": evaluation * (rest.evaluations if plan.validates else _as_before(past, rest, "validate")),
+        "checkpoint": _each(past, "checkpoint") * _as_before(past, rest, "checkpoint"),
+        "other": _besides(past) * rest.epochs,
     }
-    rest_s, rest_j = np.maximum(sum(to_come.values(), np.zeros(2)), 0.0)
-    unseen = doubt * to_come["validate"][1] / rest_j if rest_j > 0 else 0.0
+    rest_s = max(0.0, sum(cost.seconds for cost in to_come.values()))
+    rest_j = max(0.0, sum(cost.joules for cost in to_come.values()))
+    unseen = doubt * to_come["validate"].joules / rest_j if rest_j > 0 else 0.0
     spread = math.exp(_Z * math.hypot(_error(past, rest, rate), unseen))
     past_s = sum(span.seconds for span in past.phases.values())
     past_j = sum(span.total_j for span in past.phases.values())
-    phases = [phase for phase in [*past.phases, *to_come] if phase in past.phases or to_come[phase][1] > 0]
+    phases = [phase for phase in [*past.phases, *to_come] if phase in past.phases or to_come[phase].joules > 0]
     return Projection(
         energy_kwh=Quantity(*((past_j + each) / J_PER_KWH for each in (rest_j / spread, rest_j, rest_j * spread))),
         seconds=past_s + rest_s,
         remaining_s=rest_s,
         phases_j={
-            phase: past.phases.get(phase, Span()).total_j + float(to_come.get(phase, np.zeros(2))[1])
+            phase: past.phases.get(phase, Span()).total_j + to_come.get(phase, Cost()).joules
             for phase in dict.fromkeys(phases)
         },
         epochs=past.closed,
@@ -242,11 +236,7 @@ def _rest(past: Past, plan: Plan) -> _Rest | None:
 
 
 def _cost(span: Span | None) -> Cost:
-    return np.array([span.seconds, span.total_j]) if span else np.zeros(2)
-
-
-def _begun(past: Past, phase: Phase) -> Beginning:
-    return beginning(past.first_blocks(phase))
+    return Cost(span.seconds, span.total_j) if span else Cost()
 
 
 def _rate(past: Past, rest: _Rest) -> _Rate:
@@ -254,28 +244,31 @@ def _rate(past: Past, rest: _Rest) -> _Rate:
     seen = [epoch["train"] for epoch in past.later if "train" in epoch]
     if rest.by_steps:
         seen = [span for span in seen if span.steps]
-    costs = np.array([_cost(span) / (span.steps if rest.by_steps else 1) for span in seen])
+    costs = [_cost(span) / (span.steps if rest.by_steps else 1) for span in seen]
     if seen and past.closed > _FIRST_UNTIL:
         return _mean(costs)
-    begun = _begun(past, "train")
+    begun = past.begun.get("train", _NOTHING)
     train = past.epochs[0]["train"] if seen and "train" in past.epochs[0] else past.phases["train"]
     first = (_cost(train) - begun.excess) / (train.steps or past.closed)
     if not seen:
         return _Rate(first, begun.error)
     later = _mean(costs)
-    if np.abs(first / np.maximum(later.cost, 1e-12) - 1).max() > _LIKE:
+    if not first.is_like(later.cost, _LIKE):
         return later
-    return _mean(np.vstack([first, costs]), first=_FIRST)
+    return _mean([first, *costs], first=_FIRST)
 
 
-def _mean(costs: Cost, first: float = 1.0) -> _Rate:
+def _mean(costs: Sequence[Cost], first: float = 1.0) -> _Rate:
     """The mean of epochs, of which later ones weigh more, and what it tells of the mean of those to come."""
-    weights = 0.5 ** (np.arange(len(costs))[::-1] / _HALF_LIFE)
+    weights = [_DECAY**age for age in range(len(costs) - 1, -1, -1)]
     weights[0] *= first
-    mean = weights @ costs / weights.sum()
-    spread = weights @ (costs[:, 1] / mean[1] - 1) ** 2 if mean[1] > 0 else 0.0
-    count = weights.sum() ** 2 / (weights @ weights)
-    variance = (_PRIOR_EPOCHS * _EPOCHS**2 + spread) / (_PRIOR_EPOCHS + max(0.0, weights.sum() - 1))
+    total = sum(weights)
+    mean = sum((cost * weight for cost, weight in zip(costs, weights, strict=True)), Cost()) / total
+    spread = 0.0
+    if mean.joules > 0:
+        spread = sum(w * (cost.joules / mean.joules - 1) ** 2 for cost, w in zip(costs, weights, strict=True))
+    count = total**2 / sum(weight**2 for weight in weights)
+    variance = (_PRIOR_EPOCHS * _EPOCHS**2 + spread) / (_PRIOR_EPOCHS + max(0.0, total - 1))
     return _Rate(mean, math.sqrt(variance * _ALIKE / count))
 
 
@@ -296,10 +289,10 @@ def _evaluation(past: Past, plan: Plan, rate: _Rate) -> tuple[Cost, float]:
     whole = past.phases.get("validate")
     if whole is None or not whole.entries:
         batches = plan.validation_batches or 0
-        return rate.cost * plan.validation_share * batches, _UNSEEN
+        return rate.cost * (plan.validation_share * batches), _UNSEEN
     if len(seen) > 1 or (seen and whole.entries > seen[0].entries):
-        return _mean(np.array([_cost(span) / span.entries for span in seen])).cost, 0.0
-    return (_cost(whole) - _begun(past, "validate").excess) / whole.entries, 0.0
+        return _mean([_cost(span) / span.entries for span in seen]).cost, 0.0
+    return (_cost(whole) - past.begun.get("validate", _NOTHING).excess) / whole.entries, 0.0
 
 
 def _each(past: Past, phase: Phase) -> Cost:
@@ -317,4 +310,4 @@ def _as_before(past: Past, rest: _Rest, phase: Phase) -> float:
 def _besides(past: Past) -> Cost:
     """What an epoch takes outside of all phases; what the first does is begin the run and wait for its figures."""
     others = [_cost(epoch.get("other")) for epoch in past.later]
-    return _mean(np.array(others)).cost if others else np.zeros(2)
+    return _mean(others).cost if others else Cost()

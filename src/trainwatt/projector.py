@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
+from trainwatt.profile import first_epoch
 from trainwatt.projection import Past, Projection, project
 from trainwatt.report import Report
 from trainwatt.timeline import Phase, Span, SpanKey, merged
+from trainwatt.warmup import Beginning, beginning
 
 _RECENT_EPOCHS = 24  # that a projection looks at
+_BEGINNING: tuple[Phase, ...] = ("train", "validate")  # of which the first epoch is told apart
 _EVERY_S = 1.0  # a projection takes up to a millisecond
 _FIRST_STEPS, _FIRST_PART = 50, 0.01  # of a run that may end within its first epoch
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The first epoch of a phase, as it was when it was looked at."""
+
+    told: Beginning
+    epoch: int
+    closed: bool
+    settled: bool
+
+    def is_stale(self, ledger: Ledger) -> bool:
+        return not self.settled and (not self.closed or self.epoch < ledger.settled_epoch)
 
 
 class Projector:
@@ -39,6 +55,7 @@ class Projector:
         self._told: Projection | None = None
         self._closed: deque[int] = deque(maxlen=_RECENT_EPOCHS)
         self._settled: dict[int, dict[Phase, Span]] = {}
+        self._begun: dict[Phase, _Begun] = {}
         self._epochs = self._steps = 0
         self._latest_s = -math.inf
 
@@ -110,7 +127,18 @@ class Projector:
     def _past(self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float) -> Past:
         epochs = [self._epoch(epoch, ledger, rest) for epoch in self._closed]
         past = Past(report.own_phases, epochs, self._epochs, self._steps)
-        return replace(past, blocks=ledger.blocks(now_s)) if past.needs_blocks else past
+        return replace(past, begun=self._beginnings(past.phases, ledger, now_s)) if past.needs_begun else past
+
+    def _beginnings(self, seen: Container[Phase], ledger: Ledger, now_s: float) -> dict[Phase, Beginning]:
+        """Of the phases that are projected; of a closed epoch only once more, when its figures are settled."""
+        known = self._begun
+        stale = [each for each in _BEGINNING if each in seen and (each not in known or known[each].is_stale(ledger))]
+        blocks = ledger.blocks(now_s) if stale else []
+        for phase in stale:
+            if first := first_epoch(blocks, phase):
+                epoch = first[0].key.epoch
+                self._begun[phase] = _Begun(beginning(first), epoch, epoch < ledger.epoch, epoch < ledger.settled_epoch)
+        return {phase: begun.told for phase, begun in self._begun.items()}
 
     def _epoch(self, epoch: int, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
         """The spans of a closed epoch, which are added up only once when they are settled."""

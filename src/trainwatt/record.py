@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -36,21 +37,32 @@ class RunFolder:
 
     def __init__(self, output_dir: Path, name: str) -> None:
         self.path = _make_folder(output_dir, name)
-        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MOST_WAITING)
+        self._writing = threading.Lock()
         self._told = False
         self.writable = True  # as far as the last summary told
 
+    def note(self, *events: Mapping[str, Any]) -> None:
+        """Have a line for each event written the next time that any are: a training thread never waits for a disk.
+
+        Args:
+            events: JSON-able, the caller's own no longer.
+        """
+        self._waiting.extend(events)
+
     def event(self, *events: Mapping[str, Any]) -> None:
-        """Append a line for each event, and hand them to the operating system at once."""
-        self._waiting.extend(json.dumps(event) + "\n" for event in events)
-        if not self._waiting:
-            return
-        try:
-            _append(self.path / EVENTS, "".join(self._waiting).encode())
-        except OSError as error:
-            self._tell(error)
-        else:
-            self._waiting.clear()
+        """Append a line for each event, after those that wait, and hand them to the operating system at once."""
+        self.note(*events)
+        with self._writing:
+            taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if not taken:
+                return
+            try:
+                _append(self.path / EVENTS, "".join(json.dumps(event) + "\n" for event in taken).encode())
+            except OSError as error:
+                room = _MOST_WAITING - len(self._waiting)
+                self._waiting.extendleft(reversed(taken[-room:] if room > 0 else ()))
+                self._tell(error)
 
     def summary(self, summary: Mapping[str, Any], *, durable: bool = False) -> None:
         """Replace the summary; a reader sees the old one or the new one, never a part.
@@ -88,7 +100,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = F
     temporary = folder / (SUMMARY + ".new")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(summary, file, indent=1)
+            file.write(json.dumps(summary, indent=1 if durable else None))  # on one line it takes a third of the time
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

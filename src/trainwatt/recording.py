@@ -37,8 +37,13 @@ class Recording:
         """The run folder, where there is one."""
         return self._folder.path if self._folder else None
 
+    def note(self, *events: Mapping[str, Any]) -> None:
+        """Have something written soon."""
+        if self._folder:
+            self._folder.note(*events)
+
     def event(self, *events: Mapping[str, Any]) -> None:
-        """Write what has happened."""
+        """Write what has happened, after what waits."""
         if self._folder:
             self._folder.event(*events)
 
@@ -48,10 +53,10 @@ class Recording:
         self.event({"event": "resumed", "attempts": attempts}, *(_event(*each) for each in spans))
 
     def epochs(self, timeline: Timeline, before: int) -> None:
-        """Write the spans of all epochs before one that is still open, once."""
+        """Have the spans of all epochs before one that is still open written soon, once."""
         epochs = range(self._epochs, before)
         self._epochs = max(self._epochs, before)
-        self.event(*(_event(*each) for epoch in epochs for each in timeline.epoch(epoch)))
+        self.note(*(_event(*each) for epoch in epochs for each in timeline.epoch(epoch)))
 
     def power(self, stretches: Iterable[Stretch]) -> None:
         """Write the power since this was last called."""

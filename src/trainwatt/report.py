@@ -10,7 +10,7 @@ from typing import Any
 
 from trainwatt.about import about
 from trainwatt.attempt import Attempt, Earlier
-from trainwatt.footprint import Footprint, Quantity, footprint
+from trainwatt.footprint import Footprint, Quantity, central_figures, footprint
 from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
 from trainwatt.projection import Projection
@@ -150,10 +150,10 @@ class Report:
         metrics["energy/measured_share"] = self.measured_share
         if self.epoch:
             metrics |= _epoch_metrics(self.epoch)
-        metrics["footprint/co2e_kg"] = self.footprint.co2e_kg.central
-        metrics["footprint/water_l"] = self.footprint.water_l.central
-        cost = self.footprint.cost
-        metrics["footprint/cost"] = cost.central if cost is not None else None
+        means = central_figures(kwh_from_j(self.total.total_j), self.site)
+        metrics["footprint/co2e_kg"] = means.co2e_kg
+        metrics["footprint/water_l"] = means.water_l
+        metrics["footprint/cost"] = means.cost
         return _known(metrics | self._projected())
 
     def step_metrics(self) -> dict[str, float]:
@@ -208,14 +208,15 @@ class Report:
         return footprint(self.projection.energy_kwh, self.projected_site or self.site) if self.projection else None
 
     def _projected(self) -> dict[str, float | None]:
-        projection, projected = self.projection, self.projected_footprint
-        if projection is None or projected is None:
+        projection = self.projection
+        if projection is None:
             return {}
+        means = central_figures(projection.energy_kwh.central, self.projected_site or self.site)
         return {
             "projection/total_kwh": projection.energy_kwh.central,
             "projection/total_kwh_low": projection.energy_kwh.low,
             "projection/total_kwh_high": projection.energy_kwh.high,
-            "projection/co2e_kg": projected.co2e_kg.central,
+            "projection/co2e_kg": means.co2e_kg,
             "projection/remaining_s": projection.remaining_s,
         }
 

@@ -154,8 +154,7 @@ class Session:
     def step(self, count: int = 1) -> None:
         """The framework has made a step, or several."""
         ledger = self._ledger
-        ledger.steps += count
-        ledger.beat(count, self._clock.monotonic())
+        ledger.step(count, self._clock.monotonic())
         if ledger.steps >= self._projector.due_step:
             self._project_now()
 
@@ -237,7 +236,7 @@ class Session:
         with self._lock:
             report, epoch = self._together.joined(self._report(time_s)), self._ledger.epoch
         taken = {"epoch": epoch, "seconds": report.total.seconds, "total_j": report.total.total_j}
-        self._record.event({**event, **taken})
+        self._record.note({**event, **taken})
 
     @harmless
     def end_epoch(self) -> Report:
@@ -326,6 +325,7 @@ class Session:
             self._lease.floor_s = self._ledger.booked_s
             self._hourly.book(self._since.wall_at(self._ledger.booked_s), self._ledger.booked_j)
             self._record.epochs(self._ledger.timeline, self._ledger.settled_epoch)
+        self._record.event()
         if self._clock.monotonic() - self._flushed_s >= _FLUSH_AGAIN_S:
             self.flush()
 
@@ -401,7 +401,7 @@ class Session:
             report = replace(report, projection=projection, projected_site=self._projected_site)
             new = self._projector.is_news(projection)
         if self.folder and (record or new):
-            self._record.event({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
+            self._record.note({"event": "projection", **(self._together.joined(report).projection_summary() or {})})
         if new and self._settings.verbose and projection.remaining_s > 0:
             self._say(projection_text(self._together.joined(report), again=new == "again"))
         return report

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from trainwatt.profile import Block
 
-Cost = npt.NDArray[np.float64]  # seconds, joules
 _Steps = npt.NDArray[np.float64]
 
 _LEAST_BLOCKS = 4  # fewer tell nothing
@@ -19,6 +18,31 @@ _LONE = 8.0  # times a usual step, from which on one or two happen once only
 _LONE_BLOCKS = 2  # at most: more of them come again and again
 _LONE_SHARE = 0.02  # of the seconds of all steps, which it must take at least
 _BATCHES = 8  # parts into which the steady blocks are put together to see how much they differ
+
+
+@dataclass(slots=True)
+class Cost:
+    """Seconds and joules."""
+
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.joules + other.joules)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.seconds - other.seconds, self.joules - other.joules)
+
+    def __mul__(self, by: float) -> Cost:
+        return Cost(self.seconds * by, self.joules * by)
+
+    def __truediv__(self, by: float) -> Cost:
+        return Cost(self.seconds / by, self.joules / by)
+
+    def is_like(self, other: Cost, within: float) -> bool:
+        """Whether both figures are near those of another, relative to those."""
+        pairs = ((self.seconds, other.seconds), (self.joules, other.joules))
+        return all(abs(own - its) <= within * max(its, 1e-12) for own, its in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +76,14 @@ def beginning(blocks: Sequence[Block]) -> Beginning:
     total = int(steps.sum())
     made = steps > 0
     if made.sum() < _LEAST_BLOCKS:
-        return Beginning(np.zeros(2), total, 0.0)
+        return Beginning(Cost(), total, 0.0)
     steps, costs = steps[made], costs[made]
     end = _end(steps, costs[:, 0])
     lone = _lone(steps[end:], costs[end:, 0])
     keep = ~lone
     rate = costs[end:][keep].sum(0) / steps[end:][keep].sum()
     once = np.concatenate([np.ones(end, dtype=bool), lone])
-    excess = costs[once].sum(0) - rate * steps[once].sum()
+    excess = Cost(*(costs[once].sum(0) - rate * steps[once].sum()).tolist())
     return Beginning(excess, total, _error(steps[end:][keep], costs[end:, 1][keep]))
 
 
