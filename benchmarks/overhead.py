@@ -142,7 +142,8 @@ def import_ms(plugin: str) -> float:
     }[plugin]
     code = f"{own}; from time import process_time as s; began = s(); import {plugin}; print(1e3 * (s() - began))"
     command = [sys.executable, "-W", "ignore", "-c", code]
-    runs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(5)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    runs = [subprocess.run(command, env=environment, capture_output=True, check=True).stdout for _ in range(6)][1:]
     return statistics.median(float(run.split()[-1]) for run in runs)
 
 

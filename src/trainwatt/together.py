@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainwatt.merging import join
 from trainwatt.processes import Processes
 from trainwatt.projection import Projection
 from trainwatt.report import Report
-from trainwatt.shard import Course, Shard, summed
 from trainwatt.timeline import PHASES, Phase, Span, total_of
 from trainwatt.units import kwh_from_j
+
+if TYPE_CHECKING:
+    from trainwatt.shard import Course, Shard
 
 _log = logging.getLogger("trainwatt")
 
@@ -32,7 +33,11 @@ class Together:
         self.processes = processes
         self._began_s = began_s
         self._id = uuid.uuid4().hex
-        self._course = Course(began_s)
+        self._course: Course | None = None
+        if self.several:
+            from trainwatt.shard import Course  # noqa: PLC0415  # a process by itself needs none of it
+
+            self._course = Course(began_s)
         self._others: dict[str, Shard] = {}
         self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before
 
@@ -47,7 +52,7 @@ class Together:
         Args:
             report: of this process.
         """
-        if self.several:
+        if self._course:
             self._course.add(report.now_s, report.own_phases)
 
     def shard(self, report: Report) -> Shard:
@@ -57,6 +62,8 @@ class Together:
             report: of this process.
         """
         phases = report.own_phases
+        from trainwatt.shard import Shard  # noqa: PLC0415
+
         return Shard(
             id=self._id,
             rank=self.processes.rank,
@@ -64,7 +71,7 @@ class Together:
             from_s=report.began_s,
             to_s=report.now_s,
             phases=phases,
-            slices=self._course.slices(report.now_s, phases),
+            slices=self._course.slices(report.now_s, phases) if self._course else (),
             devices=report.devices,
             epochs=report.epochs,
             status=report.status,
@@ -78,6 +85,8 @@ class Together:
         """Others have told this; what cannot be understood is left out. Only the first process speaks of the job."""
         if not self.processes.first:
             return
+        from trainwatt.shard import Shard  # noqa: PLC0415
+
         heard = dict(self._others)  # replaced as a whole: it is read in another thread
         for state in states:
             if isinstance(state, Mapping) and state.get("id") != self._id:
@@ -109,6 +118,9 @@ class Together:
         """
         if not self._others:
             return report
+        from trainwatt.merging import join  # noqa: PLC0415
+        from trainwatt.shard import summed  # noqa: PLC0415
+
         own = report.own_phases
         job = join([self.shard(report), *self._others.values()])
         phases = {phase: _timed_as(own.get(phase, Span()), span) for phase, span in job.phases.items()}

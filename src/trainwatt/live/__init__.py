@@ -7,7 +7,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from trainwatt.live.provider import Interval, Provider, Query
-from trainwatt.live.sources import Denmark, ElectricityMaps, GreatBritain
+
+if TYPE_CHECKING:
+    from trainwatt.live.sources import Denmark, ElectricityMaps, GreatBritain
 
 __all__ = ["Denmark", "ElectricityMaps", "GreatBritain", "Interval", "Provider", "Query"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from trainwatt.live import sources  # noqa: PLC0415  # few need them
+
+        return getattr(sources, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from trainwatt.errors import ArgumentError
 from trainwatt.live.provider import Provider
-from trainwatt.live.sources import provider_named
 from trainwatt.site import config, lookup, tables
 from trainwatt.site.factor import Factor
 from trainwatt.site.place import Place, find_place
@@ -256,6 +255,8 @@ def _live(said: Layer) -> Provider | None:
         return None
     if isinstance(asked.value, Provider):
         return asked.value
+    from trainwatt.live.sources import provider_named  # noqa: PLC0415  # few need it
+
     token = said.get("electricitymaps_token")
     try:
         return provider_named(asked.value, token and token.value)
