@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainwatt.footprint import Quantity
 from trainwatt.plan import Plan
@@ -190,8 +190,7 @@ def project_course(course: Sequence[tuple[float, float]]) -> Quantity | None:
     return projection.energy_kwh if projection else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
+class _Rest(NamedTuple):
     """What is still to be made: training in steps, or in epochs where no steps are counted."""
 
     units: float
@@ -201,8 +200,7 @@ class _Rest:
     by_steps: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """Cost of a unit of training, and the relative standard error of what was seen."""
 
     cost: Cost

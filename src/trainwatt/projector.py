@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
@@ -22,8 +22,7 @@ _EVERY_S = 1.0  # a projection takes up to a millisecond
 _FIRST_STEPS, _FIRST_PART = 50, 0.01  # of a run that may end within its first epoch
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
+class _Begun(NamedTuple):
     """The first epoch of a phase, as it was when it was looked at."""
 
     told: Beginning
