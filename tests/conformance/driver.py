@@ -130,4 +130,4 @@ def main(framework: str, folder: Path, nvml: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[2], Path(sys.argv[1]), Path(sys.argv[3]))

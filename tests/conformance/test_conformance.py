@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +13,8 @@ import pytest
 from standins import nvml as standin
 from tests.conformance.cases import CASES, FITTED, INFERRED, PROJECTED
 from tests.conformance.driver import STEADY_W
+from tests.side_by_side import Program, side_by_side, wanted
 
-ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {
     "lightning": ("lightning", {}),
     "keras on tensorflow": ("keras", {"KERAS_BACKEND": "tensorflow"}),
@@ -30,23 +27,27 @@ LATE_J = 40.0 * 0.05 + 1.0  # before the first refresh and after the last one a 
 BLUR_J = 1.0  # a busy machine sees a refresh some milliseconds late
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)
-def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
-    """What the table's trainings came to in one framework, in a process of its own."""
-    framework, variables = FRAMEWORKS[request.param]
-    if find_spec(request.param.rpartition(" ")[2]) is None:
-        pytest.skip(f"{request.param} is not installed")
-    folder = tmp_path_factory.mktemp("conformance")
+@pytest.fixture(scope="module")
+def trainings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """The table's trainings, each framework in a process of its own."""
     library = standin.build(tmp_path_factory.getbasetemp() / "nvml")
-    subprocess.run(
-        [sys.executable, "-m", "tests.conformance.driver", framework, str(folder), str(library)],
-        env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=600,
-    )
-    results = json.loads((folder / "results.json").read_text())
+    programs = {
+        name: Program("tests.conformance.driver", [FRAMEWORKS[name][0], str(library)], FRAMEWORKS[name][1])
+        for name in wanted(request, "outcomes")
+        if find_spec(name.rpartition(" ")[2])
+    }
+    with side_by_side(programs, tmp_path_factory) as futures:
+        yield futures
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def outcomes(request: pytest.FixtureRequest, trainings: dict[str, Future[Any]]) -> Callable[[str], Outcome]:
+    """What they came to in one framework."""
+    if request.param not in trainings:
+        pytest.skip(f"{request.param} is not installed")
+    results = trainings[request.param].result()
 
     def outcome(case: str) -> Outcome:
         assert "error" not in results[case], results[case]["error"]

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from standins import nvml as standin
+from tests.side_by_side import Program, side_by_side, wanted
 
-ROOT = Path(__file__).parents[2]
 BATCHES, VAL_BATCHES, BATCH = 8, 2, 16
 FITTED = {
     "energy/total_kwh",
@@ -48,19 +44,24 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def results(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What the scenarios of a backend came to; each backend is imported once, in a process of its own."""
-    folder = tmp_path_factory.mktemp(backend)
+def scenarios(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """All scenarios; each backend is imported once, in a process of its own."""
     library = standin.build(tmp_path_factory.getbasetemp() / "nvml")
-    subprocess.run(
-        [sys.executable, "-m", "tests.keras.scenarios", str(folder), str(library)],
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=600,
-    )
-    all_results = json.loads((folder / "results.json").read_text())
+    programs = {
+        name: Program("tests.keras.scenarios", [str(library)], {"KERAS_BACKEND": name})
+        for name in wanted(request, "backend")
+        if find_spec(name)
+    }
+    with side_by_side(programs, tmp_path_factory) as futures:
+        yield futures
+
+
+@pytest.fixture(scope="session")
+def results(backend: str, scenarios: dict[str, Future[Any]]) -> Results:
+    """What the scenarios of a backend came to."""
+    all_results = scenarios[backend].result()
 
     def result(name: str) -> Any:
         outcome = all_results[name]

@@ -131,7 +131,7 @@ def test_a_checkpoint_can_be_chosen_by_energy(monitor: FootprintMonitor, tmp_pat
 @pytest.mark.parametrize("shown", [True, False])
 def test_the_progress_bar_shows_energy_if_wanted(tmp_path: Path, shown: bool) -> None:
     monitor = FootprintMonitor(output_dir=None, verbose=False, prog_bar=shown)
-    trainer = trainer_with(monitor)
+    trainer = trainer_with(monitor, enable_progress_bar=True)
     trainer.fit(Classifier(), datamodule=Data())
     assert len(trainer.progress_bar_metrics.keys() & UNITS) == shown
 
