@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -20,7 +21,8 @@ _PROBES = 50  # readings a period while learning: places a change within 2 % of 
 _DRIFT = 2e-4  # two crystal clocks differ by less than this
 _MAX_RESTARTS = 3  # a rhythm that is lost more often than it is confirmed is none
 _TRACK_S = 5.0  # the drift is measured again at least this often,
-_TRACK_DOUBT = 0.1  # and before the doubt about a change has grown to this part of a period
+_TRACK_DOUBT = 0.03  # and before the doubt about a change has grown to this part of a period
+_BASE_S = 30.0  # the period is measured over this long: later the clocks may have drifted otherwise
 _MIN_POLL_S = 1e-3
 
 
@@ -79,6 +81,7 @@ class RefreshClock:
         self._period_s = 0.0  # 0: not known yet
         self._anchor_s = self._width_s = 0.0  # the last change that was watched closely, and how closely
         self._rate_error = 0.0  # relative error of the period
+        self._watched_s: deque[float] = deque()  # the changes over which it was measured
         self._probing_s: float | None = None
         self._edges: list[_Edge] = []
         self._seen = [Point(*last)] if last else []  # the first reading of each figure, until the period is known
@@ -123,13 +126,20 @@ class RefreshClock:
             if abs(turns - round(turns)) * period_s > blur_s:
                 return False
         width_s = max(edge.width_s for edge in sharp)
-        self._settle(period_s, last.time_s, width_s, last.time_s - first.time_s)
+        self._watched_s.append(first.time_s)
+        self._settle(period_s, last.time_s, width_s)
         return True
 
-    def _settle(self, period_s: float, edge_s: float, width_s: float, base_s: float) -> None:
-        self._period_s, self._anchor_s, self._width_s = period_s, edge_s, width_s
+    def _settle(self, about_s: float, edge_s: float, width_s: float) -> None:
+        """Measure the period up to a change that was watched closely."""
+        base_s = edge_s - self._watched_s[0]
+        self._period_s = base_s / max(1, round(base_s / about_s))
+        self._anchor_s, self._width_s = edge_s, width_s
         self._rate_error = width_s / base_s + _DRIFT
         self._probing_s = None
+        self._watched_s.append(edge_s)
+        while len(self._watched_s) > 2 and edge_s - self._watched_s[1] > _BASE_S:
+            self._watched_s.popleft()
 
     def _release(self) -> Iterable[Point]:
         """Give the figures seen while learning their true times."""
@@ -208,8 +218,7 @@ class RefreshClock:
             self._restart(time_s, joules)
             return ()
         self._restarts = max(0, self._restarts - 1)
-        base_s = edge_s - self._anchor_s
-        self._settle(base_s / round(base_s / self._period_s), edge_s, width_s, base_s)
+        self._settle(self._period_s, edge_s, width_s)
         return (Point(edge_s, joules),)
 
     def _point(self, time_s: float, joules: float) -> Iterable[Point]:

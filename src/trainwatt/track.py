@@ -141,7 +141,8 @@ class Track:
                 self.due_s = math.inf
             else:
                 missed_j = error.missed_j if isinstance(error, SourceLostError) else 0.0
-                origin = Point(last_s or now_s, self.series.total_j + missed_j)
+                # what was missed counts up to now; otherwise the new source's power fills the gap
+                origin = Point(now_s if missed_j else last_s or now_s, self.series.total_j + missed_j)
                 self.gap_s += self._reader.unseen_s
                 self._meter, self._reader, self.device = meter, reader_for(meter, origin), meter.device
                 self._recover(now_s)
