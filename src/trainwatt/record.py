@@ -38,7 +38,7 @@ class RunFolder:
     def __init__(self, output_dir: Path, name: str) -> None:
         self.path = _make_folder(output_dir, name)
         self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MOST_WAITING)
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # a signal may come while this thread writes
         self._told = False
         self.writable = True  # as far as the last summary told
 
