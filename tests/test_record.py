@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trainwatt.record import RunFolder, read_events, read_summary
@@ -50,3 +52,28 @@ def test_a_disk_that_fills_up_is_told_once_and_then_left(tmp_path: Path, caplog:
 def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_summary(tmp_path / "nothing")
+
+
+def test_figures_of_any_kind_can_be_noted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run")
+    folder.event({"tensor": np.float32(0.5), "other": Path("a")})
+    assert list(read_events(folder.path)) == [{"tensor": 0.5, "other": "a"}]
+
+
+def test_what_is_noted_waits_for_the_next_writing_and_keeps_its_place(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run")
+    folder.note({"number": 0})
+    assert not (folder.path / "events.jsonl").exists()
+    folder.event({"number": 1})
+    assert [event["number"] for event in read_events(folder.path)] == [0, 1]
+
+
+def test_nothing_is_lost_where_one_thread_notes_and_another_writes(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run")
+    writer = threading.Thread(target=lambda: [folder.event() for _ in range(200)])
+    writer.start()
+    for number in range(5000):
+        folder.note({"number": number})
+    writer.join()
+    folder.event()
+    assert [event["number"] for event in read_events(folder.path)] == list(range(5000))

@@ -58,7 +58,9 @@ class RunFolder:
             if not taken:
                 return
             try:
-                _append(self.path / EVENTS, "".join(json.dumps(event) + "\n" for event in taken).encode())
+                _append(
+                    self.path / EVENTS, "".join(json.dumps(event, default=_plain) + "\n" for event in taken).encode()
+                )
             except OSError as error:
                 room = _MOST_WAITING - len(self._waiting)
                 self._waiting.extendleft(reversed(taken[-room:] if room > 0 else ()))
@@ -142,6 +144,14 @@ def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
                 event = json.loads(line)
                 if isinstance(event, dict) and line.endswith("\n"):
                     yield event
+
+
+def _plain(value: Any) -> float | str:
+    """What JSON does not know, such as a tensor of one figure."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def _append(file: Path, lines: bytes) -> None:
