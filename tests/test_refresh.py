@@ -116,3 +116,17 @@ def test_figures_are_known_roughly_before_their_rhythm_is() -> None:
     assert watch(counter, clock, 0.35, refresh=refresh) == []
     first, *_, last = refresh.provisional
     assert last.joules - first.joules == pytest.approx(200 * (last.time_s - first.time_s), abs=200 * 0.1)
+
+
+@pytest.mark.parametrize("first_s", [0.0, 0.03, 0.06, 0.09, 0.0995])
+@pytest.mark.parametrize("readings", [4, 5, 8])
+def test_rough_figures_of_a_thread_held_up_do_not_show_a_power_out_of_all_bounds(first_s: float, readings: int) -> None:
+    """Read late, or for the first time just before a change, joules of a whole period seem to be drawn in no time."""
+    clock = VirtualClock(start_s=50.0 + first_s)
+    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1)
+    refresh = RefreshClock(0.1)
+    for _ in range(readings):
+        refresh.observe(clock.now_s, counter.joules())
+        clock.now_s += 0.045
+    first, *_, last = refresh.provisional
+    assert (last.joules - first.joules) / (last.time_s - first.time_s) == pytest.approx(200, rel=0.5)

@@ -122,6 +122,18 @@ def test_nothing_that_a_training_may_log_raises(values: list[float | None], ener
     json.dumps(rule.state_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("too_high", [1.3, 2.0, 4.0])
+@pytest.mark.parametrize("evaluations", [1, 2, 4])
+def test_first_figures_that_were_too_high_stop_nothing_early(too_high: float, evaluations: int) -> None:
+    def stop(too_high: float) -> int:
+        rule = GreenStopping(Price(min_gain_per_percent=0.001))
+        spent = {t: t + 10 * (too_high if t <= evaluations else 1.0) for t in range(1, 61)}  # a long setup
+        given = ((t, rule.update(0.9 - 0.8 * 0.5**t, spent[t], planned_kwh=70.0)) for t in spent)
+        return next(t for t, verdict in given if verdict.stop)
+
+    assert stop(too_high) >= stop(1.0) - 1
+
+
 def test_stops_a_plateau_after_it_stopped_paying_and_says_why() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 100)
     values = [90 * (1 - math.exp(-t / 4)) + noise[t] for t in range(100)]

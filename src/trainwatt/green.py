@@ -29,6 +29,7 @@ _log = logging.getLogger("trainwatt")
 _SITE = ("site", "zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
 _POINT = 0.001  # 0.1 points of an accuracy between 0 and 1
 _FORESEEN_BY = 3  # evaluations; the setup, before the first one, is not like what follows
+_ROUGH_S = 5.0  # figures of the first tenths of a second are rough, which the shorter a run the more counts
 _LOOK_S = 1.0  # a budget is looked at this often within an epoch
 
 OverBudget = Literal["stop", "warn"]
@@ -167,6 +168,7 @@ class GreenStopper:
         self._course: list[tuple[float, float]] = []  # part done and kWh spent, at each evaluation
         self._planned_kwh: Quantity | None = None  # by the whole training, if it runs to the end
         self._looked_s = -math.inf
+        self._began_s = time.monotonic()
 
     def start(self, gpu_uuids: Sequence[str] | None = None, processes: Processes = ALONE) -> None:
         """A training begins; what an earlier one has left is forgotten.
@@ -218,14 +220,15 @@ class GreenStopper:
             lr_left: the learning rates from now to the end of the plan, evenly spaced, where that is known.
             metric: its name, for the record.
         """
-        if not self.spent_kwh:  # a first evaluation may come before the first figures
+        young = not self._evaluations and time.monotonic() - self._began_s < _ROUGH_S
+        if young or not self.spent_kwh:
             self._run.settle()
         spent_kwh = self.spent_kwh
         rule, best = self._made(), self._note(value)
         if self._first is not None and self._best is not None:
             rule.price = self.terms.price(rule.mode, self._first, self._best)
         if done:
-            self._course.append((done, spent_kwh))
+            self._course = [(part, min(kwh, spent_kwh)) for part, kwh in self._course] + [(done, spent_kwh)]
             self._planned_kwh = project_course(self._course)
         planned_kwh = self._planned_kwh.central if self._planned_kwh else None
         verdict = rule.update(value, spent_kwh, planned_kwh=planned_kwh, lr_left=lr_left)

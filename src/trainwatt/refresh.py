@@ -55,8 +55,12 @@ class RefreshClock:
 
     @property
     def provisional(self) -> Sequence[Point]:
-        """Figures that wait for their exact times, at the times at which they were first read."""
-        return tuple(self._seen)
+        """Figures that wait for their exact times, at about those times."""
+        changes = [Point(edge.time_s, point.joules) for edge, point in zip(self._edges, self._seen[1:], strict=False)]
+        if len(changes) > 1 or not self._seen:  # how old the very first figure was is not known
+            return changes
+        oldest_s = changes[0].time_s - self._expected_s if changes else math.inf
+        return [Point(min(self._seen[0].time_s, oldest_s), self._seen[0].joules), *changes]
 
     def observe(self, time_s: float, joules: float) -> Iterable[Point]:
         """Take a reading; return the points that it makes certain, oldest first."""

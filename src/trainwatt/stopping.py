@@ -241,7 +241,7 @@ class GreenStopping:
 
         Args:
             value: the metric; None, NaN or infinite if the evaluation gave none.
-            spent_kwh: energy of the run so far, all of it, cumulative.
+            spent_kwh: energy of the run so far, all of it, cumulative; less than before if that was too high.
             planned_kwh: energy of the whole run as projected now; unknown, the run is taken to be half done.
             lr_left: learning rates from now to the end of the plan, evenly spaced, now included, in any unit; a hundred
                 values show its falls. Not needed, but it keeps a run going up to a fall that should pay.
@@ -249,8 +249,7 @@ class GreenStopping:
         Returns:
             The verdict; it never raises on what a training may log.
         """
-        before_kwh = self._energies[-1] if self._energies else 0.0
-        spent_kwh = max(before_kwh, spent_kwh) if math.isfinite(spent_kwh) else before_kwh
+        spent_kwh = self._known(spent_kwh)
         planned_kwh = planned_kwh if planned_kwh and math.isfinite(planned_kwh) else 2 * spent_kwh
         if value is None or not abs(value) < _HUGE:
             self._failures += 1
@@ -259,6 +258,16 @@ class GreenStopping:
         self._scores.append(self._sign * float(value))
         self._energies.append(spent_kwh)
         return self._judge(planned_kwh, lr_left)
+
+    def _known(self, spent_kwh: float) -> float:
+        """Energy so far; if a meter's first figures turn out to have been too high, all of them were by as much."""
+        before_kwh = self._energies[-1] if self._energies else 0.0
+        if not 0 < spent_kwh < math.inf:
+            return before_kwh
+        if spent_kwh < before_kwh:
+            self._energies = [energy * (spent_kwh / before_kwh) for energy in self._energies]
+            self._finite_kwh *= spent_kwh / before_kwh
+        return spent_kwh
 
     def _failed(self, spent_kwh: float, planned_kwh: float) -> Verdict:
         lost = spent_kwh - self._finite_kwh

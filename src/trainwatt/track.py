@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from trainwatt.clock import Clock
@@ -65,10 +66,7 @@ class Track:
             time_s = min(time_s, self.series.last_s + _GIVE_UP_S)
         if len(self.series) > 1:
             return self.series.at(time_s)
-        rough = Series()
-        for point in self._reader.provisional:
-            rough.add(point.time_s, point.joules)
-        return rough.at(time_s)
+        return _rough_at(self._reader.provisional, time_s)
 
     def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
         """Take a reading into the series; a failure is noted, never raised."""
@@ -151,3 +149,15 @@ class Track:
     def _say(self, trouble: str) -> None:
         self.trouble = trouble
         _log.warning("trainwatt: %s: %s", self.device.name, trouble)
+
+
+def _rough_at(points: Sequence[Point], time_s: float) -> float:
+    """Joules at a time by points whose times are not certain: one pair of them may show any power."""
+    if not points:
+        return 0.0
+    rough, (first, *_, last) = Series(), (points[0], *points)
+    for point in points:
+        rough.add(point.time_s, point.joules)
+    if first.time_s < last.time_s < time_s:
+        return last.joules + (last.joules - first.joules) / (last.time_s - first.time_s) * (time_s - last.time_s)
+    return rough.at(time_s)
