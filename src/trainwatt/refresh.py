@@ -12,12 +12,16 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Iterable, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import NamedTuple
 
 _EDGES = 5  # changes seen before a period is believed
 _LEARN_PERIODS = 25  # refreshes of the expected length after which a counter is taken as irregular
 _PROBES = 50  # readings a period while learning: places a change within 2 % of the period
+_ABOUT = 0.15  # relative error of the time between two neighbouring changes
+_MISCOUNTED = 0.3  # of a turn: a doubt as large may be a turn more or less
+_ALIKE = 1.3  # two misfits whose ratio is less say nothing
 _DRIFT = 2e-4  # two crystal clocks differ by less than this
 _MAX_RESTARTS = 3  # a rhythm that is lost more often than it is confirmed is none
 _TRACK_S = 5.0  # the drift is measured again at least this often,
@@ -38,6 +42,43 @@ class _Edge(NamedTuple):
     width_s: float
 
 
+class _Rhythm(NamedTuple):
+    period_s: float
+    misfit_s: float  # of the change that fits it worst
+    used: Sequence[_Edge]
+
+
+def _rhythm(edges: Sequence[_Edge], expected_s: float) -> _Rhythm | None:
+    """One period for some changes, by least squares of time on turns.
+
+    Each is counted on from the one before; where so many turns lie between that one may be miscounted, it begins anew.
+    """
+    if len(edges) < 2:
+        return None
+    apart_s = [after.time_s - before.time_s for before, after in pairwise(edges)]
+    period_s, error = min(expected_s, statistics.median(apart_s)), _ABOUT
+    used, turns = [edges[0]], [0]
+    for edge, since_s in zip(edges[1:], apart_s, strict=True):
+        count = round(since_s / period_s)
+        if count == 0:
+            return None
+        if count * error > _MISCOUNTED:
+            used, turns = [edge], [0]
+            continue
+        used.append(edge)
+        turns.append(turns[-1] + count)
+        period_s = statistics.linear_regression(turns, [each.time_s for each in used]).slope
+        error = _rate_error(used)
+    line = [edge.time_s - turn * period_s for edge, turn in zip(used, turns, strict=True)]
+    middle_s = statistics.fmean(line)
+    return _Rhythm(period_s, max(abs(each - middle_s) for each in line), used)
+
+
+def _rate_error(edges: Sequence[_Edge]) -> float:
+    """Relative error of a period that was measured from the first of these changes to the last."""
+    return (edges[0].width_s + edges[-1].width_s) / 2 / (edges[-1].time_s - edges[0].time_s)
+
+
 class RefreshClock:
     """Turns readings of a refreshing counter into points, and says when to read next.
 
@@ -55,12 +96,12 @@ class RefreshClock:
 
     @property
     def provisional(self) -> Sequence[Point]:
-        """Figures that wait for their exact times, at about those times."""
-        changes = [Point(edge.time_s, point.joules) for edge, point in zip(self._edges, self._seen[1:], strict=False)]
-        if len(changes) > 1 or not self._seen:  # how old the very first figure was is not known
-            return changes
-        oldest_s = changes[0].time_s - self._expected_s if changes else math.inf
-        return [Point(min(self._seen[0].time_s, oldest_s), self._seen[0].joules), *changes]
+        """Figures that wait for their exact times, at the times that follow from what is known of their rhythm."""
+        if len(self._seen) < 2:
+            return tuple(self._seen)
+        guess = copy(self)
+        guess._suppose()  # noqa: SLF001  # one of us
+        return tuple(guess._release())  # noqa: SLF001
 
     def observe(self, time_s: float, joules: float) -> Iterable[Point]:
         """Take a reading; return the points that it makes certain, oldest first."""
@@ -119,20 +160,19 @@ class RefreshClock:
         """Fit one period to the changes that were seen sharply; False where they do not agree on one."""
         patient = now_s - self._began_s < _LEARN_PERIODS * self._expected_s / 2
         blur_s = max(3 * self._poll_s, self._expected_s / 20) if patient else self._expected_s / 4
-        sharp = [edge for edge in self._edges if edge.width_s <= blur_s]
-        if len(sharp) < _EDGES:
+        rhythm = _rhythm([edge for edge in self._edges if edge.width_s <= blur_s], self._expected_s)
+        if rhythm is None or len(rhythm.used) < _EDGES or rhythm.misfit_s > blur_s:
             return False
-        about_s = statistics.median(after.time_s - before.time_s for before, after in pairwise(self._edges))
-        first, last = sharp[0], sharp[-1]
-        period_s = (last.time_s - first.time_s) / max(1, round((last.time_s - first.time_s) / about_s))
-        for edge in sharp:
-            turns = (edge.time_s - first.time_s) / period_s
-            if abs(turns - round(turns)) * period_s > blur_s:
-                return False
-        width_s = max(edge.width_s for edge in sharp)
-        self._watched_s.append(first.time_s)
-        self._settle(period_s, last.time_s, width_s)
+        self._watched_s.append(rhythm.used[0].time_s)
+        self._settle(rhythm.period_s, rhythm.used[-1].time_s, max(edge.width_s for edge in rhythm.used))
         return True
+
+    def _suppose(self) -> None:
+        """Take the rhythm to be what the changes seen so far make likely."""
+        rhythm = _rhythm([edge for edge in self._edges if edge.width_s <= self._expected_s / 4], self._expected_s)
+        self._period_s = rhythm.period_s if rhythm else self._expected_s
+        self._anchor_s, self._width_s = rhythm.used[-1] if rhythm else self._edges[-1]
+        self._rate_error = _rate_error(rhythm.used) if rhythm else _ABOUT
 
     def _settle(self, about_s: float, edge_s: float, width_s: float) -> None:
         """Measure the period up to a change that was watched closely."""
@@ -188,7 +228,9 @@ class RefreshClock:
         def misfit(change_s: float) -> float:
             return abs((after.joules - first.joules) / (after.time_s - change_s) - watts)
 
-        return (Point(min(nearest_s, nearest_s - self._period_s, key=misfit), first.joules),)
+        likely_s, other_s = sorted((nearest_s, nearest_s - self._period_s), key=misfit)
+        open_ = misfit(other_s) < _ALIKE * misfit(likely_s)
+        return (Point((likely_s + other_s) / 2 if open_ else likely_s, first.joules),)
 
     def _give_up(self) -> Iterable[Point]:
         """No period: a reading is as old as half the mean time between changes."""
