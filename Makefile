@@ -11,7 +11,7 @@ demo: $(DEMO)/ready ## train a real model on real data and show what it took
 	$(DEMO)/bin/python examples/lightning_digits.py
 
 test: $(TEST)/wheel ## build the wheel, install it, and run the tests against it
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(TEST)/ready ## lint, format, strict types
 	$(TEST)/bin/ruff check .

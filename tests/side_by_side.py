@@ -1,4 +1,4 @@
-"""Programs whose results a module's tests look at, two at a time: each imports a framework for seconds."""
+"""Programs whose results a module's tests look at, two at a time, beside other tests one: each imports a framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-AT_ONCE = 2
+CORES = 2
 
 
 class Program(NamedTuple):
@@ -40,8 +40,9 @@ def wanted(request: pytest.FixtureRequest, parameter: str) -> list[str]:
 
 @contextmanager
 def side_by_side(programs: Mapping[str, Program], folders: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
-    """Start them, two at a time in their order; what each has found comes when it has ended."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    """Start them in their order; what each has found comes when it has ended."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with ThreadPoolExecutor(max(1, CORES // workers)) as pool:
         yield {
             name: pool.submit(_results, program, folders.mktemp(program.module.rpartition(".")[2]))
             for name, program in programs.items()

@@ -130,3 +130,18 @@ def test_rough_figures_of_a_thread_held_up_do_not_show_a_power_out_of_all_bounds
         clock.now_s += 0.045
     first, *_, last = refresh.provisional
     assert (last.joules - first.joules) / (last.time_s - first.time_s) == pytest.approx(200, rel=0.5)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(st.floats(1e-3, 0.02), st.floats(0.05, 3.0)), max_size=60), st.floats(0, 0.1))
+def test_whenever_it_is_read_no_figure_is_further_off_than_a_refresh(gaps_s: list[float], phase_s: float) -> None:
+    clock = VirtualClock(start_s=50.0)
+    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1, phase_s=phase_s)
+    refresh = RefreshClock(0.1)
+    known: list[Point] = []
+    for gap_s in gaps_s:
+        known += refresh.observe(clock.now_s, counter.joules())
+        for points in (known, refresh.provisional):
+            assert [*points] == sorted(points)
+            assert all(abs(point.joules - 200 * point.time_s) <= 200 * 0.101 for point in points)
+        clock.now_s += gap_s

@@ -69,6 +69,8 @@ def _rhythm(edges: Sequence[_Edge], expected_s: float) -> _Rhythm | None:
         turns.append(turns[-1] + count)
         period_s = statistics.linear_regression(turns, [each.time_s for each in used]).slope
         error = _rate_error(used)
+    if len(used) < 2:
+        return None
     line = [edge.time_s - turn * period_s for edge, turn in zip(used, turns, strict=True)]
     middle_s = statistics.fmean(line)
     return _Rhythm(period_s, max(abs(each - middle_s) for each in line), used)
