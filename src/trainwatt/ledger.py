@@ -47,7 +47,7 @@ class Ledger:
         self.timeline = Timeline()
         self.power = PowerCurve()
         self.begin_s = self.booked_s = time_s
-        self._end_s = math.inf
+        self.end_s = math.inf  # until it is closed
         self.steps = 0
         self._source = source
         self._profile = Profile()
@@ -114,11 +114,11 @@ class Ledger:
 
     def close(self, time_s: float) -> None:
         """The run ends here: what is drawn later is not its own."""
-        self._end_s = time_s
+        self.end_s = time_s
 
     def book(self, until_s: float) -> None:
         """Book all energy up to a time whose figures are settled."""
-        until_s = min(until_s, self._end_s)
+        until_s = min(until_s, self.end_s)
         if until_s < self.begin_s:
             return
         while len(self._marks) > 1 and self._marks[1].time_s <= until_s:
@@ -135,7 +135,7 @@ class Ledger:
 
     def unbooked(self, now_s: float) -> Iterator[tuple[SpanKey, Span]]:
         """What is not booked yet, as far as it is known now."""
-        now_s = min(now_s, self._end_s)
+        now_s = min(now_s, self.end_s)
         joules, from_s = self._origin_j(), self.booked_s
         last = _Mark(max(now_s, self._marks[-1].time_s), self._marks[-1].key, self.steps, 0)
         for mark, after in pairwise([*self._marks, last]):
@@ -146,7 +146,7 @@ class Ledger:
 
     def blocks(self, now_s: float) -> list[Block]:
         """The profile, with what is not booked yet as far as it is known now."""
-        now_s = min(now_s, self._end_s)
+        now_s = min(now_s, self.end_s)
         profile, beats = self._profile.copy(), list(self._beats.times)
         from_s, from_j = self.booked_s, sum(self._origin_j().values())
         ends_s = [*(mark.time_s for mark in self._marks), max(now_s, self._marks[-1].time_s)][1:]
