@@ -83,13 +83,10 @@ class Session:
         self._lock = threading.RLock()
         sampler = sampler or shared_sampler()
         self._clock = sampler.clock
-        self._since = since = Since(self._clock)
         self._flushed_s = -math.inf
-        run = "-".join(filter(None, (settings.run_name or start_time_name(since.wall_s), kind)))
-        self._together = Together(processes, since.wall_s)
+        run = "-".join(filter(None, (settings.run_name or start_time_name(self._clock.wall()), kind)))
         self._record = Recording(settings, run, processes, within)
         self._run = self._record.run
-        self._record.event({"event": "start", "run": self._run, "began_unix_s": since.wall_s, "pid": self._pid})
         found = found or discover(
             settings.devices,
             scope=settings.scope,
@@ -116,7 +113,10 @@ class Session:
         self._projected_site: Site | None = None
         self._unbooked: list[tuple[SpanKey, Span]] = []  # as of the latest report
         self._lease = sampler.lease(found.meters, interval_s=settings.interval_s)
+        self._since = since = Since(self._clock)  # once all is read: what was drawn before nobody can tell
+        self._together = Together(processes, since.wall_s)
         self._ledger = Ledger(self._lease, since.monotonic_s)
+        self._record.event({"event": "start", "run": self._run, "began_unix_s": since.wall_s, "pid": self._pid})
         self._lease.on_tick = self._on_tick
         sessions.enter(self)
 
@@ -344,8 +344,9 @@ class Session:
             self._record.power(power)
 
     def _report(self, now_s: float, closed: int | None = None) -> Report:
-        since, now_wall_s = self._since, self._since.wall_at(now_s)
         with self._lock:
+            now_s = min(now_s, self._ledger.end_s)  # while the last figures are waited for, time goes on
+            since, now_wall_s = self._since, self._since.wall_at(now_s)
             rest = self._unbooked = list(self._ledger.unbooked(now_s))
             timeline = self._ledger.timeline
             phases = merged([*timeline.phases(), *rest])

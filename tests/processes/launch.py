@@ -1,7 +1,7 @@
 """Starts the processes of jobs as torchrun does, after the framework has been imported once for all of them.
 
 ``launch.py FOLDER``: reads ``FOLDER/jobs.json``, a list of jobs one after the other; each has a ``name``, the rank to
-be ``killed`` in its second epoch or null, and for each process the variables by which it is on its host.
+be ``killed`` at its end or null, and for each process the variables by which it is on its host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 from tests.lightning.training import Classifier, Data, trainer_with
 from trainwatt_lightning import FootprintMonitor
 
-EPOCHS, STEP_S = 3, 0.2
+STEP_S = 0.2
+BRIEF = {"max_epochs": 3, "limit_train_batches": 2}
+LASTING = {"max_epochs": 4, "limit_train_batches": 4}  # a counter's last renewal is not 1 % of three seconds
 
 
 class Slow(Classifier):
@@ -31,19 +33,19 @@ class Slow(Classifier):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         time.sleep(STEP_S)
-        if self.killed and self.current_epoch == 1 and batch_idx == 1:
+        if self.killed and self.trainer.global_step == self.trainer.estimated_stepping_batches - 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(batch, batch_idx)
 
 
-def train(folder: Path, killed: bool) -> None:
+def train(folder: Path, limits: dict[str, Any], killed: bool) -> None:
     monitor = FootprintMonitor(
         devices=("gpu", "ram"), output_dir=folder, run_name="run", zone="FR", verbose=False, prog_bar=False
     )
     nodes = int(os.environ["GROUP_WORLD_SIZE"])
     local = int(os.environ["LOCAL_WORLD_SIZE"])
-    options = {"strategy": "ddp", "devices": local, "num_nodes": nodes, "max_epochs": EPOCHS, "limit_train_batches": 2}
-    trainer = trainer_with(monitor, num_sanity_val_steps=0, limit_val_batches=1, **options)
+    options = {"strategy": "ddp", "devices": local, "num_nodes": nodes, "num_sanity_val_steps": 0}
+    trainer = trainer_with(monitor, limit_val_batches=1, **options, **limits)
     trainer.fit(Slow(killed), Data())
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
     (folder / f"{trainer.global_rank}.json").write_text(json.dumps({"logged": logged, "summary": monitor.summary}))
@@ -55,7 +57,7 @@ def start(folder: Path, job: dict[str, Any]) -> list[int]:
         address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
     folder = folder / job["name"]
     folder.mkdir()
-    children = []
+    children, limits = [], BRIEF if job["killed"] is None else LASTING
     for rank, variables in enumerate(job["processes"]):
         size = {"RANK": str(rank), "WORLD_SIZE": str(len(job["processes"])), "TORCHELASTIC_RUN_ID": job["name"]}
         child = os.fork()
@@ -63,7 +65,7 @@ def start(folder: Path, job: dict[str, Any]) -> list[int]:
             os.environ.update(address | size | variables)
             code = 1
             try:
-                train(folder, rank == job["killed"])
+                train(folder, limits, rank == job["killed"])
                 code = 0
             except BaseException:  # noqa: BLE001  # this is the end of a process
                 traceback.print_exc()
