@@ -12,9 +12,8 @@ import torch
 from trainwatt.bar import UNITS, bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.report import Report
+from trainwatt.report import Report, Status
 from trainwatt.run import Run, status_of
-from trainwatt.session import Status
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase

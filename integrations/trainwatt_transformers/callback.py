@@ -15,9 +15,8 @@ from trainwatt.attach import Tracker, attach, found
 from trainwatt.bar import bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.report import Report
+from trainwatt.report import Report, Status
 from trainwatt.run import Run, status_of
-from trainwatt.session import Status
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import Any
 
-import trainwatt
+from trainwatt.version import __version__
 
 
 @cache
@@ -17,7 +17,7 @@ def about() -> dict[str, Any]:
     import psutil  # noqa: PLC0415
 
     return {
-        "trainwatt": trainwatt.__version__,
+        "trainwatt": __version__,
         "python": platform.python_version(),
         "os": platform.platform(),
         "cpu_count": os.cpu_count(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from trainwatt.about import about
 from trainwatt.attempt import Attempt, Earlier
@@ -18,6 +18,8 @@ from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
 from trainwatt.timeline import INFERENCE, Phase, Span, total_of
 from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
+
+Status = Literal["running", "finished", "failed", "interrupted"]
 
 SCHEMA = 1
 _ROUNDING_S = 1e-6

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.processes import ALONE, Exchange, Processes
-from trainwatt.report import Report
-from trainwatt.session import Session, Status
+from trainwatt.report import Report, Status
+from trainwatt.session import Session
 from trainwatt.sessions import beside
 from trainwatt.settings import Settings
 from trainwatt.summary import Summary

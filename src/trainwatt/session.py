@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trainwatt import sessions
 from trainwatt.attempt import Earlier, earlier_of, state_of
@@ -24,7 +24,7 @@ from trainwatt.processes import ALONE, Processes, leads_host, own_share
 from trainwatt.projector import Projector
 from trainwatt.record import find_summary, start_time_name
 from trainwatt.recording import Recording
-from trainwatt.report import Report
+from trainwatt.report import Report, Status
 from trainwatt.sampler import Sampler, shared_sampler
 from trainwatt.settings import Settings
 from trainwatt.site import Site
@@ -40,8 +40,6 @@ _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last 
 _BEFORE = -1  # the epoch of all that earlier attempts took
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
-
-Status = Literal["running", "finished", "failed", "interrupted"]
 
 
 class Session:

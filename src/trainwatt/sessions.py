@@ -5,13 +5,31 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from trainwatt import ending
+from trainwatt.report import Report, Status
 
-if TYPE_CHECKING:
-    from trainwatt.report import Report
-    from trainwatt.session import Session
+
+class Session(Protocol):
+    """A session, as far as the process as a whole deals with it."""
+
+    def report(self) -> Report | None:
+        """The run so far."""
+        ...
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Put something into the run folder."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is known now."""
+        ...
+
+    def finish(self, status: Status) -> Report | None:
+        """End the run."""
+        ...
+
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 

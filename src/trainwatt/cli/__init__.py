@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainwatt import __version__
 from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, merge, regions, report, run, watch
 from trainwatt.errors import ArgumentError
+from trainwatt.version import __version__
 
 COMMANDS = (doctor, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

@@ -35,7 +35,5 @@ def run(options: argparse.Namespace) -> int:
         shtab: Any = import_module("shtab")
     except ImportError:
         raise ValueError(_NEEDS) from None
-    from trainwatt.cli import parser  # noqa: PLC0415  # which lists this module
-
-    script: str = shtab.complete(parser(), options.shell)
+    script: str = shtab.complete(options.parser, options.shell)
     return show(options, script.rstrip(), {"shell": options.shell, "script": script})

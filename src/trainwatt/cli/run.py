@@ -23,7 +23,7 @@ from trainwatt.terminal import show
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
-    from trainwatt.session import Status
+    from trainwatt.report import Status
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _OF_THE_TERMINAL = ("SIGINT", "SIGQUIT")  # Ctrl-C and Ctrl-\, which it sends to the command, too

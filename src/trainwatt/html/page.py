@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from trainwatt import __version__
+from trainwatt.version import __version__
 
 _SCRIPTS = ("vendor/vega.min.js", "vendor/vega-lite.min.js", "vendor/vega-embed.min.js", "page.js")
 _POLICY = (  # a browser that keeps to it loads nothing from anywhere
