@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from standins import nvml
+from trainwatt.api import measure
 from trainwatt.jobs import read_run
 from trainwatt.recorded import RecordedRun
-from trainwatt.run import measure
 
 WAVE = nvml.Square(100, 400, 0.7)
 LONGEST_S = 4.0  # after which a process is killed at the latest

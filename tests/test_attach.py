@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trainwatt import Run, measure
-from trainwatt.attach import Attachment, Tracker, attach, attachment, config_of, found
+from trainwatt.attach import Attachment, ExperimentTracker, attach, attachment, config_of, found
 from trainwatt.recorded import Summary
 from trainwatt.trackers import comet_takes
 
@@ -51,14 +51,14 @@ def test_a_tracker_that_fails_costs_one_warning(run: Run, caplog: pytest.LogCapt
         raise ConnectionError("no route to the server")
 
     with caplog.at_level(logging.WARNING, "trainwatt"):
-        attach(run.summary, [Tracker("Nobody", fails), Tracker("Somebody", taken.append)])
+        attach(run.summary, [ExperimentTracker("Nobody", fails), ExperimentTracker("Somebody", taken.append)])
     assert [made.name for made in taken] == ["run"]
     (record,) = caplog.records
     assert "Nobody: no route to the server" in record.getMessage()
 
 
 def test_looking_for_trackers_cannot_fail(caplog: pytest.LogCaptureFixture) -> None:
-    def fails() -> list[Tracker]:
+    def fails() -> list[ExperimentTracker]:
         raise AttributeError("a version that nobody knows")
 
     assert found(fails) == []
@@ -69,7 +69,7 @@ def test_without_a_run_nothing_is_attached() -> None:
     def fails(made: Attachment) -> None:
         raise AssertionError
 
-    attach(Summary(), [Tracker("Nobody", fails)])
+    attach(Summary(), [ExperimentTracker("Nobody", fails)])
 
 
 class Experiment:

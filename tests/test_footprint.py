@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint, Quantity, elsewhere, embodied_kg, footprint, ranking
+from trainwatt.footprint import Footprint, elsewhere, embodied_kg, footprint, ranking
+from trainwatt.quantity import Quantity
 from trainwatt.site import Factor, Site, tables
 from trainwatt.site.hardware import Hardware, embodied_factor
 

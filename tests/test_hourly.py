@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from standins.grid_api import GridApi, serving
 from standins.meters import StandInCounter
 from standins.virtual import VirtualClock, run_until
+from trainwatt.api import measure
 from trainwatt.digest import summary_text
-from trainwatt.footprint import Quantity, footprint
+from trainwatt.footprint import footprint
 from trainwatt.hourly import Hourly
 from trainwatt.live import GreatBritain, Interval
 from trainwatt.live.cache import Fetched, save
 from trainwatt.power.device import Found
+from trainwatt.quantity import Quantity
 from trainwatt.report import Report
-from trainwatt.run import measure
 from trainwatt.sampler import Sampler
 from trainwatt.session import Session
 from trainwatt.settings import Settings
@@ -58,7 +59,7 @@ class Run:
         provider = GreatBritain(base_url="http://127.0.0.1:9")
         settings = Settings.check(carbon_intensity=provider, output_dir=None, interval=60.0)
         self.session = Session(settings, found=found, sampler=self.sampler)
-        feed: Any = self.session._hourly._feed
+        feed: Any = self.session._snapshots._hourly._feed
         while not feed.version:
             time.sleep(0.002)
 

@@ -16,6 +16,7 @@ from trainwatt.plan import Plan
 from trainwatt.power.device import Device, Found, Missing
 from trainwatt.record import read_events, read_summary
 from trainwatt.report import Report
+from trainwatt.run_sinks import run_sinks
 from trainwatt.sampler import Sampler
 from trainwatt.session import Session
 from trainwatt.settings import Settings
@@ -37,7 +38,8 @@ class Run:
         )
         settings = Settings.check(output_dir=output_dir, run_name="run", zone="FR", **options)
         self.said: list[str] = []
-        self.session = Session(settings, found=found or Found(meters), sampler=self.sampler, say=self.said.append)
+        sinks = run_sinks(settings, self.said.append)
+        self.session = Session(settings, found=found or Found(meters), sampler=self.sampler, sinks=sinks)
         self.began_s = self.clock.now_s
 
     def wait(self, seconds: float) -> None:

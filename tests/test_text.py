@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainwatt.digest import summary_text
-from trainwatt.footprint import Quantity
 from trainwatt.power.device import Device
+from trainwatt.quantity import Quantity
 from trainwatt.report import Report, energy_range
 from trainwatt.site import Site
 from trainwatt.text import duration_text, energy_range_text, energy_text, mass_range_text

@@ -15,6 +15,7 @@ import keras
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.run import Run, status_of
+from trainwatt.run_sinks import run_sinks
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
@@ -110,7 +111,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings, say=self._say)
+        self._run = Run(settings, run_sinks(settings, self._say))
         self._kind: Literal["fit", "test", "predict"] | None = None
         self._call: calls.Call | None = None
         self._validates = False

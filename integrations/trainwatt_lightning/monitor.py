@@ -14,6 +14,7 @@ from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report, Status
 from trainwatt.run import Run, status_of
+from trainwatt.run_sinks import run_sinks
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase
@@ -103,7 +104,7 @@ class FootprintMonitor(Callback):
         )
         self._prog_bar = prog_bar
         self._print: Callable[[str], object] = print  # above the progress bar, where there is one
-        self._run = Run(settings, say=self._say)
+        self._run = Run(settings, run_sinks(settings, self._say))
         self._batches = 0
         self._in_epoch = self._planned = self._new_epoch = False
 

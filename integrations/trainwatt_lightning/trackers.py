@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from trainwatt.attach import Attachment, Tracker
+from trainwatt.attach import Attachment, ExperimentTracker
 from trainwatt.trackers import comet_takes, mlflow_takes, tensorboard_takes, wandb_takes
 from trainwatt_lightning.framework import Trainer
 
@@ -18,7 +18,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any, Attachment], None]]] = {
 }
 
 
-def trackers_of(trainer: Trainer) -> list[Tracker]:
+def trackers_of(trainer: Trainer) -> list[ExperimentTracker]:
     """One for each logger that is known, or derives from one that is."""
     found = []
     for logger in trainer.loggers:
@@ -29,5 +29,5 @@ def trackers_of(trainer: Trainer) -> list[Tracker]:
     return found
 
 
-def _tracker(name: str, take: Callable[[Any, Attachment], None], logger: Any) -> Tracker:
-    return Tracker(name, lambda made: take(logger, made))
+def _tracker(name: str, take: Callable[[Any, Attachment], None], logger: Any) -> ExperimentTracker:
+    return ExperimentTracker(name, lambda made: take(logger, made))

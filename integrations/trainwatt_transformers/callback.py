@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
-from trainwatt.attach import Tracker, attach, found
+from trainwatt.attach import ExperimentTracker, attach, found
 from trainwatt.bar import bar_texts
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
 from trainwatt.report import Report, Status
 from trainwatt.run import Run, status_of
+from trainwatt.run_sinks import run_sinks
 from trainwatt.settings import Settings
 from trainwatt.site import Site
 from trainwatt.timeline import Phase, Span
@@ -112,12 +113,12 @@ class FootprintCallback(TrainerCallback):
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings, say=self._say)
+        self._run = Run(settings, run_sinks(settings, self._say))
         self._trainer: Trainer | None = None  # while it is being measured
         self._late = self._alone = self._evaluating = self._epoch_over = self._told = self._new_epoch = False
         self._epoch: int | None = None
         self._step_tokens = self._epoch_tokens = 0
-        self._trackers: list[Tracker] | None = None  # None: not looked for in this run
+        self._trackers: list[ExperimentTracker] | None = None  # None: not looked for in this run
         self._by_itself = False  # an evaluation outside a training
         self._trained: dict[str, Any] = {}  # the summary of the last training
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback
 
-from trainwatt.attach import Tracker, config_of
+from trainwatt.attach import ExperimentTracker, config_of
 from trainwatt.report import Report
 from trainwatt.trackers import (
     comet_takes,
@@ -21,14 +21,14 @@ from trainwatt.trackers import (
 )
 
 
-def trackers_of(trainer: Trainer) -> list[Tracker]:
+def trackers_of(trainer: Trainer) -> list[ExperimentTracker]:
     """One for each that has a run open now: MLflow and trackio end theirs before the Trainer's call has ended."""
     callbacks = trainer.callback_handler.callbacks
     known = (_KNOWN[name](callback) for callback in callbacks if (name := _name(callback)))
     return [tracker for tracker in known if tracker is not None]
 
 
-def trackers_at_the_start(trainer: Trainer, report: Report | None) -> list[Tracker]:
+def trackers_at_the_start(trainer: Trainer, report: Report | None) -> list[ExperimentTracker]:
     """The same, before the first values are logged."""
     run = _trackio_run()
     if report is not None and run is not None and any(map(_is_trackio, trainer.callback_handler.callbacks)):
@@ -49,32 +49,34 @@ def _name(callback: TrainerCallback) -> str:
     return next((cls.__name__ for cls in type(callback).__mro__ if cls.__name__ in _KNOWN), "")
 
 
-def _wandb(_: Any) -> Tracker | None:
+def _wandb(_: Any) -> ExperimentTracker | None:
     run = getattr(sys.modules.get("wandb"), "run", None)
     return wandb_tracker(run) if run is not None else None
 
 
-def _mlflow(_: Any) -> Tracker | None:
+def _mlflow(_: Any) -> ExperimentTracker | None:
     run_id, mlflow = mlflow_active(), sys.modules.get("mlflow")
     return mlflow_tracker(mlflow.MlflowClient(), run_id) if run_id and mlflow else None
 
 
-def _tensorboard(callback: Any) -> Tracker | None:
+def _tensorboard(callback: Any) -> ExperimentTracker | None:
     writer = callback.tb_writer
-    return Tracker("TensorBoard", lambda made: tensorboard_takes(writer, made)) if writer is not None else None
+    return (
+        ExperimentTracker("TensorBoard", lambda made: tensorboard_takes(writer, made)) if writer is not None else None
+    )
 
 
-def _comet(callback: Any) -> Tracker | None:
+def _comet(callback: Any) -> ExperimentTracker | None:
     experiment = getattr(callback, "_experiment", None)
-    return Tracker("Comet", lambda made: comet_takes(experiment, made)) if experiment is not None else None
+    return ExperimentTracker("Comet", lambda made: comet_takes(experiment, made)) if experiment is not None else None
 
 
-def _trackio(_: Any) -> Tracker | None:
+def _trackio(_: Any) -> ExperimentTracker | None:
     run = _trackio_run()
-    return Tracker("trackio", lambda made: trackio_takes(run, made)) if run is not None else None
+    return ExperimentTracker("trackio", lambda made: trackio_takes(run, made)) if run is not None else None
 
 
-_KNOWN: dict[str, Callable[[Any], Tracker | None]] = {
+_KNOWN: dict[str, Callable[[Any], ExperimentTracker | None]] = {
     "WandbCallback": _wandb,
     "MLflowCallback": _mlflow,
     "TensorBoardCallback": _tensorboard,

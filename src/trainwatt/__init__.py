@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from trainwatt.version import __version__
 
 if TYPE_CHECKING:
+    from trainwatt.api import measure
     from trainwatt.comparison import Comparison, compare
     from trainwatt.green import GreenStopper
     from trainwatt.jobs import read_run
     from trainwatt.recorded import RecordedRun
-    from trainwatt.run import Run, measure
+    from trainwatt.run import Run
     from trainwatt.site import Site
 
 __all__ = ["Comparison", "GreenStopper", "RecordedRun", "Run", "Site", "__version__", "compare", "measure", "read_run"]
@@ -27,7 +28,7 @@ _HOMES = {
     "Run": "trainwatt.run",
     "Site": "trainwatt.site",
     "compare": "trainwatt.comparison",
-    "measure": "trainwatt.run",
+    "measure": "trainwatt.api",
     "read_run": "trainwatt.jobs",
 }
 

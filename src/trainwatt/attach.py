@@ -44,7 +44,7 @@ class Attachment:
 
 
 @dataclass(frozen=True)
-class Tracker:
+class ExperimentTracker:
     """An experiment tracker with a run of its own.
 
     Attributes:
@@ -56,7 +56,7 @@ class Tracker:
     take: Callable[[Attachment], None]
 
 
-def attach(summary: Summary, trackers: Iterable[Tracker]) -> None:
+def attach(summary: Summary, trackers: Iterable[ExperimentTracker]) -> None:
     """Give trackers what a run has left; one that fails is told of once, and the others get theirs.
 
     Args:
@@ -70,14 +70,14 @@ def attach(summary: Summary, trackers: Iterable[Tracker]) -> None:
         _give(made, tracker)
 
 
-def _give(made: Attachment, tracker: Tracker) -> None:
+def _give(made: Attachment, tracker: ExperimentTracker) -> None:
     try:
         tracker.take(made)
     except Exception as error:  # noqa: BLE001  # a tracker must not end the program
         _log.warning("trainwatt: the summary could not be attached in %s: %s", tracker.name, error)
 
 
-def found(find: Callable[[], list[Tracker]]) -> list[Tracker]:
+def found(find: Callable[[], list[ExperimentTracker]]) -> list[ExperimentTracker]:
     """What a function finds; if it fails it is told of once, and there are none."""
     try:
         return find()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.digest import Table
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Quantity
 from trainwatt.jobs import read_run
 from trainwatt.notebook import table_html
+from trainwatt.quantity import Quantity
 from trainwatt.recorded import RecordedRun
 from trainwatt.text import duration_text, energy_range_text, mass_range_text, table
 

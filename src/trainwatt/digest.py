@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainwatt.footprint import Quantity
 from trainwatt.lifetime import Lifetime
 from trainwatt.power.device import Device
+from trainwatt.quantity import Quantity
 from trainwatt.site import Factor
 from trainwatt.site.site import site_text
-from trainwatt.text import duration_text, energy_range_text, energy_text, how_text, mass_range_text, table
+from trainwatt.text import duration_text, energy_range_text, energy_text, mass_range_text, table
 from trainwatt.units import kwh_from_j
 
 _INDENT = "  "
@@ -153,6 +153,13 @@ def projection_line(summary: Summary) -> str:
     energy, mass = energy_range_text(Quantity(**projection["total_kwh"])), _mass(projection["co2e_kg"], "CO2e")
     end = "; if it runs to the end" if projection["may_stop"] else ""
     return f"whole run about {energy}, {mass}, {left} left{end}"
+
+
+def how_text(device: Device) -> str:
+    """How a device's figure is obtained."""
+    spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
+    share = "" if device.share is None else f"; shared board, {device.share:.0%} of it ours by its slices"
+    return f"{device.method}{spread}: {device.source}{share}"
 
 
 def _meaning(summary: Summary) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trainwatt.digest import how_text
 from trainwatt.power.device import Device, Missing, Scope
 from trainwatt.power.discover import discover
 from trainwatt.sampler import Sampler
-from trainwatt.text import how_text, table
+from trainwatt.text import table
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from trainwatt.digest import footprint_text
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint, Quantity, footprint
+from trainwatt.footprint import Footprint, footprint
+from trainwatt.quantity import Quantity
 from trainwatt.site import Factor, Site
 from trainwatt.site.hardware import board_power, hardware_of
 from trainwatt.text import energy_range_text

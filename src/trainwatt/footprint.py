@@ -8,56 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from trainwatt.errors import ArgumentError
+from trainwatt.quantity import Quantity
 from trainwatt.site import Factor, Site
-from trainwatt.site.factor import spread
 from trainwatt.site.hardware import GPUS_PER_CHASSIS, Hardware
 from trainwatt.units import G_PER_KG, H_PER_YEAR
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A figure with its range.
-
-    Raises:
-        ArgumentError: unless ``low <= central <= high``.
-    """
-
-    low: float
-    central: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.central <= self.high:
-            raise ArgumentError("central", self.central, f"between low={self.low!r} and high={self.high!r}")
-
-    def times(self, *factors: Factor) -> Quantity:
-        """The product with some factors, whose relative errors are independent: their logarithms add up in quadrature.
-
-        ``ln(high / central) = sqrt(sum of ln(high_i / central_i)^2)``, and likewise below. Where the central figure is
-        0 there is no ratio, and the range is that of the products of the bounds.
-        """
-        central = self.central * math.prod(factor.value for factor in factors)
-        if central <= 0:
-            return Quantity(0.0, 0.0, self.high * math.prod(factor.high for factor in factors))
-        lows = [self.low / self.central, *(factor.low / factor.value for factor in factors)]
-        highs = [self.high / self.central, *(factor.high / factor.value for factor in factors)]
-        return Quantity(central / spread(lows), central, central * spread(highs))
-
-    def scaled(self, by: float) -> Quantity:
-        """The product with an exact number of at least 0."""
-        return Quantity(self.low * by, self.central * by, self.high * by)
-
-    def plus(self, other: Quantity) -> Quantity:
-        """The sum with a quantity that is wrong in the same direction."""
-        return Quantity(self.low + other.low, self.central + other.central, self.high + other.high)
-
-    def text(self, unit: str) -> str:
-        """The figure and its range with two significant figures, e.g. ``1.2 kg (0.40 to 2.0)``."""
-        return f"{_figures(self.central)} {unit} ({_figures(self.low)} to {_figures(self.high)})"
-
-    def to_dict(self) -> dict[str, float]:
-        """A JSON-able form."""
-        return {"low": self.low, "central": self.central, "high": self.high}
 
 
 class _Central(NamedTuple):
@@ -263,10 +217,3 @@ def ranking(here: Footprint, site: Site) -> list[tuple[str, Footprint]]:
 
 def _mass(factor: Factor) -> Quantity:
     return Quantity(factor.low, factor.value, factor.high)
-
-
-def _figures(value: float) -> str:
-    """A number with two significant figures and no exponent."""
-    rounded = f"{value:.1e}"
-    exponent = int(rounded.partition("e")[2])
-    return f"{float(rounded):.{max(0, 1 - exponent)}f}" if value else "0"

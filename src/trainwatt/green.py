@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trainwatt import check
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint, Quantity
+from trainwatt.footprint import Footprint
 from trainwatt.processes import ALONE, Processes
 from trainwatt.projection import project_course
+from trainwatt.quantity import Quantity
 from trainwatt.report import Report
 from trainwatt.run import Run
 from trainwatt.sessions import tell

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from trainwatt.footprint import Quantity
 from trainwatt.plan import Plan
+from trainwatt.quantity import Quantity
 from trainwatt.timeline import Phase, Span, SpanKey, merged, total_of
 from trainwatt.units import J_PER_KWH
 from trainwatt.warmup import Beginning, Cost, beginning

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from trainwatt.attempt import Earlier
 from trainwatt.ledger import Ledger
 from trainwatt.plan import Plan
 from trainwatt.profile import first_epoch
 from trainwatt.projection import Past, Projection, project
-from trainwatt.report import Report
 from trainwatt.timeline import Phase, Span, SpanKey, merged
 from trainwatt.warmup import Beginning, beginning
 
@@ -83,35 +83,41 @@ class Projector:
         """The steps have been made after which the first projection is due."""
         self.due_step, self._due = math.inf, True
 
-    def end_epoch(self, epoch: int, report: Report) -> None:
-        """An epoch has been closed.
+    def end_epoch(self, epoch: int, phases: Mapping[Phase, Span]) -> None:
+        """Take note of a closed epoch.
 
         Args:
             epoch: its number.
-            report: of the run up to its end.
+            phases: the run up to its end, by phase, without earlier attempts.
         """
         self._closed.append(epoch)
         self._epochs += 1
-        self._steps = report.own_phases["train"].steps if "train" in report.own_phases else 0
+        self._steps = phases["train"].steps if "train" in phases else 0
         self._due |= self._after == "epoch"
 
     def project(
-        self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float
+        self,
+        phases: Mapping[Phase, Span],
+        prior: Earlier,
+        ledger: Ledger,
+        unbooked: Sequence[tuple[SpanKey, Span]],
+        now_s: float,
     ) -> Projection | None:
-        """What the whole run will take; None before that is due, or where it cannot be known.
+        """Project the whole run; None before that is due, or if it cannot be known.
 
         Args:
-            report: of the run up to now.
+            phases: the run so far, by phase, without earlier attempts.
+            prior: the earlier attempts.
             ledger: of the same run.
-            rest: what it has not booked yet.
+            unbooked: the spans that the ledger has not booked yet.
             now_s: on the ledger's clock.
         """
         if self._plan is None or not self._due:
             return None
         self._latest_s = now_s
-        projection = project(self._past(report, ledger, rest, now_s), self._plan)
-        if projection and report.earlier.attempts:
-            projection = projection.after(report.earlier.phases)
+        projection = project(self._past(phases, ledger, unbooked, now_s), self._plan)
+        if projection and prior.attempts:
+            projection = projection.after(prior.phases)
         self.latest = projection or self.latest
         return projection
 
@@ -123,9 +129,15 @@ class Projector:
         self._told = projection
         return "first" if before is None else "again"
 
-    def _past(self, report: Report, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]], now_s: float) -> Past:
-        epochs = [self._epoch(epoch, ledger, rest) for epoch in self._closed]
-        past = Past(report.own_phases, epochs, self._epochs, self._steps)
+    def _past(
+        self,
+        phases: Mapping[Phase, Span],
+        ledger: Ledger,
+        unbooked: Sequence[tuple[SpanKey, Span]],
+        now_s: float,
+    ) -> Past:
+        epochs = [self._epoch(epoch, ledger, unbooked) for epoch in self._closed]
+        past = Past(phases, epochs, self._epochs, self._steps)
         return replace(past, begun=self._beginnings(past.phases, ledger, now_s)) if past.needs_begun else past
 
     def _beginnings(self, seen: Container[Phase], ledger: Ledger, now_s: float) -> dict[Phase, Beginning]:
@@ -139,11 +151,11 @@ class Projector:
                 self._begun[phase] = _Begun(beginning(first), epoch, epoch < ledger.epoch, epoch < ledger.settled_epoch)
         return {phase: begun.told for phase, begun in self._begun.items()}
 
-    def _epoch(self, epoch: int, ledger: Ledger, rest: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
+    def _epoch(self, epoch: int, ledger: Ledger, unbooked: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
         """The spans of a closed epoch, which are added up only once when they are settled."""
         phases = self._settled.get(epoch)
         if phases is None:
-            phases = merged([*ledger.timeline.epoch(epoch), *(each for each in rest if each[0].epoch == epoch)])
+            phases = merged([*ledger.timeline.epoch(epoch), *(each for each in unbooked if each[0].epoch == epoch)])
             if epoch < ledger.settled_epoch:
                 self._settled[epoch] = phases
         if len(self._settled) > _RECENT_EPOCHS:

@@ -10,7 +10,6 @@ from trainwatt.attempt import Earlier
 from trainwatt.powercurve import Stretch
 from trainwatt.processes import Processes
 from trainwatt.record import RunFolder
-from trainwatt.settings import Settings
 from trainwatt.timeline import Span, SpanKey, Timeline
 
 
@@ -18,7 +17,7 @@ class Recording:
     """Writes events as they come, and the summary each time that there is a newer one.
 
     Args:
-        settings: where to write, if anywhere.
+        output_dir: the folder of run folders; None: nothing is written.
         run: the run's name.
         processes: those of the job: the first one makes the run folder.
         within: the run folder of the first process, in which the others have one each; None: beside it.
@@ -27,8 +26,8 @@ class Recording:
         OSError: the run folder cannot be made.
     """
 
-    def __init__(self, settings: Settings, run: str, processes: Processes, within: str | None) -> None:
-        self._folder = _make_folder(settings, run, processes, within)
+    def __init__(self, output_dir: Path | None, run: str, processes: Processes, within: str | None) -> None:
+        self._folder = _make_folder(output_dir, run, processes, within)
         self._epochs = 0  # of which the spans are written
         self.run = self._folder.path.name if self._folder else run
 
@@ -73,22 +72,20 @@ class Recording:
         if self._folder:
             self._folder.summary(summary, durable=durable)
 
-    def leave_report(self) -> None:
-        """Write the page that shows the run; not where the summary could not be written."""
-        if self._folder and self._folder.writable:
-            from trainwatt.html import leave_report  # noqa: PLC0415  # at the end only: importing it takes milliseconds
-
-            leave_report(self._folder.path)
+    @property
+    def complete_folder(self) -> Path | None:
+        """The run folder, if its last summary could be written."""
+        return self._folder.path if self._folder and self._folder.writable else None
 
 
 def _event(key: SpanKey, span: Span) -> dict[str, Any]:
     return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
 
 
-def _make_folder(settings: Settings, run: str, processes: Processes, within: str | None) -> RunFolder | None:
-    if settings.output_dir is None:
+def _make_folder(output_dir: Path | None, run: str, processes: Processes, within: str | None) -> RunFolder | None:
+    if output_dir is None:
         return None
     if processes.first:
-        return RunFolder(settings.output_dir, run)
+        return RunFolder(output_dir, run)
     own = f"rank-{processes.rank}"
-    return RunFolder(settings.output_dir / within, own) if within else RunFolder(settings.output_dir, f"{run}-{own}")
+    return RunFolder(output_dir / within, own) if within else RunFolder(output_dir, f"{run}-{own}")

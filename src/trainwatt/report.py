@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from trainwatt.about import about
 from trainwatt.attempt import Attempt, Earlier
-from trainwatt.footprint import Footprint, Quantity, central_figures, footprint
+from trainwatt.footprint import Footprint, central_figures, footprint
 from trainwatt.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
 from trainwatt.projection import Projection
+from trainwatt.quantity import Quantity
 from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
 from trainwatt.timeline import INFERENCE, Phase, Span, total_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.null_session import NullSession
 from trainwatt.plan import Plan
 from trainwatt.power.device import Found
 from trainwatt.processes import ALONE, Exchange, Processes
@@ -15,15 +15,15 @@ from trainwatt.report import Report, Status
 from trainwatt.session import Session
 from trainwatt.sessions import beside
 from trainwatt.settings import Settings
+from trainwatt.sinks import Sink, Sinks
 from trainwatt.summary import Summary
 from trainwatt.timeline import Phase
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
-    from trainwatt.settings import Options
 
-_log = logging.getLogger("trainwatt")
+_NOTHING = NullSession()
 
 
 class Run:
@@ -33,17 +33,17 @@ class Run:
 
     Args:
         settings: what the user typed, checked.
-        say: prints the line that tells what the whole run will take, as it suits the progress bar.
+        sinks: where results go; see :func:`trainwatt.run_sinks.run_sinks`.
 
     Attributes:
         summary: what ``summary.json`` holds, of the last run that has ended; empty before.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], object] = print) -> None:
+    def __init__(self, settings: Settings, sinks: Iterable[Sink] = ()) -> None:
         self.summary = Summary()
         self._settings = settings
-        self._say = say
-        self._session: Session | None = None
+        self._sinks = tuple(sinks)
+        self._session: Session | NullSession = _NOTHING
         self._training_kwh: float | None = None  # of the last run that trained
         self._state: Mapping[str, Any] = {}  # of a training that the next one takes up
         self._ended: dict[str, Any] = {}  # the last training's state
@@ -71,10 +71,8 @@ class Run:
             OSError: the run folder cannot be made.
         """
         self.stop("interrupted")
-        self._exchange = Exchange(processes)
-        within: str | None = None
-        if not processes.first:
-            within = self._exchange.name(None)
+        exchange = Exchange(processes)
+        within = None if processes.first else exchange.name(None)
         settings = self._settings if processes.first else self._settings.quiet()
         try:
             self._session = Session(
@@ -83,13 +81,14 @@ class Run:
                 gpu_uuids=gpu_uuids,
                 found=found,
                 training_kwh=self._training_kwh,
-                say=self._say,
+                sinks=self._sinks,
                 processes=processes,
                 within=within,
             )
         finally:
             if processes.first:  # the others wait for it even where there is none
-                self._exchange.name(self._session.folder.name if self._session and self._session.folder else None)
+                exchange.name(self._session.folder.name if self._session.folder else None)
+        self._exchange = exchange
         self._trains = not kind
         if not processes.first:
             self._state = {}
@@ -105,32 +104,24 @@ class Run:
             status: how it ended.
             together: whether all processes of the job end it here, and so can tell each other their last figures.
         """
-        session, self._session = self._session, None
-        report = session.finish(status) if session else None
-        if session and together:
-            self._exchange.figures(session, last=True)
+        session, self._session = self._session, _NOTHING
+        exchange, self._exchange = self._exchange, Exchange()
+        report = session.finish(status)
+        if together:
+            exchange.figures(session, last=True)
             report = session.report()
-        if session and report and self._exchange.first:
-            self.summary = Summary.of(session.summary(), session.folder)
-            if self._trains:
-                self._ended = session.state_dict()
-            if "train" in report.phases:
-                self._training_kwh = report.energy_kwh.central
-            if self._settings.verbose:
-                self._show()
-        return report if self._exchange.first else None
-
-    def _show(self) -> None:
-        try:
-            from trainwatt.digest import digest  # noqa: PLC0415  # at the end only: importing it takes milliseconds
-            from trainwatt.terminal import show  # noqa: PLC0415
-
-            show(digest(self.summary, self.summary.folder))
-        except Exception:  # noqa: BLE001  # a terminal that cannot show it must not end the program
-            _log.exception("trainwatt: the summary cannot be shown here")
+        if report is None or not exchange.first:
+            return None
+        self.summary = Summary.of(session.summary(), session.folder)
+        if self._trains:
+            self._ended = session.state_dict()
+        if "train" in report.phases:
+            self._training_kwh = report.energy_kwh.central
+        Sinks(self._sinks).on_summary(self.summary)
+        return report
 
     def __enter__(self) -> Self:
-        return self if self._session else self.start()
+        return self if self.running else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -140,7 +131,7 @@ class Run:
     @property
     def running(self) -> bool:
         """Whether a run is going on."""
-        return self._session is not None
+        return self._session is not _NOTHING
 
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
         """A phase begins; phases nest, and the innermost one is charged.
@@ -149,13 +140,11 @@ class Run:
             phase: which.
             epoch: the epoch, counted from 0, where this begins a new one.
         """
-        if self._session:
-            self._session.begin(phase, epoch=epoch)
+        self._session.begin(phase, epoch=epoch)
 
     def end(self, phase: Phase) -> None:
         """A phase ends, with any left open inside it; one that was not begun changes nothing."""
-        if self._session:
-            self._session.end(phase)
+        self._session.end(phase)
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
@@ -184,8 +173,7 @@ class Run:
 
     def step(self, count: int = 1) -> None:
         """A step has been made, or several."""
-        if self._session:
-            self._session.step(count)
+        self._session.step(count)
 
     def metric(self, name: str, value: float) -> None:
         """An evaluation has found this: kept in the run folder with the energy taken until then.
@@ -194,8 +182,7 @@ class Run:
             name: the metric, e.g. ``"val_acc"``.
             value: what it is.
         """
-        if self._session:
-            self._session.note({"event": "score", "name": name, "value": value})
+        self._session.note({"event": "score", "name": name, "value": value})
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Put something of your own into the run folder's events, with what the run has taken by then.
@@ -203,13 +190,11 @@ class Run:
         Args:
             event: JSON-able, with an ``event`` that says what it is.
         """
-        if self._session:
-            self._session.note(event)
+        self._session.note(event)
 
     def count(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted: for the energy of one. None: that is not known."""
-        if self._session:
-            self._session.count(samples)
+        self._session.count(samples)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint of a training must hold, so that a later one goes on counting where this one stood.
@@ -217,7 +202,8 @@ class Run:
         Plain numbers, text, lists and dictionaries: any format takes it. After a training it is that training's; empty
         before the first.
         """
-        return self._session.state_dict() if self._session and self._trains and self._exchange.first else self._ended
+        going_on = self.running and self._trains and self._exchange.first
+        return self._session.state_dict() if going_on else self._ended
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take a training up that was measured before, now or with the next run that begins.
@@ -225,7 +211,7 @@ class Run:
         Args:
             state: from :meth:`state_dict`, or what ``summary.json`` of that training holds.
         """
-        if self._session is None:
+        if not self.running:
             self._state = dict(state)
         elif self._trains and state and self._exchange.first:
             self._session.load_state_dict(state)
@@ -235,19 +221,16 @@ class Run:
 
         With 0 something other than a step ends here, such as the wait for an epoch's first batch.
         """
-        if self._session:
-            self._session.beat(count)
+        self._session.beat(count)
 
     def plan(self, plan: Plan) -> None:
         """What is to come, so that the whole run can be projected; :meth:`epochs` tells its own."""
-        if self._session:
-            self._session.plan(plan)
+        self._session.plan(plan)
 
     def end_epoch(self) -> Report | None:
         """An epoch ends; all that follows belongs to the next. The report of the run so far and of this epoch."""
-        if self._session:
-            self._exchange.figures(self._session)
-        report = self._session.end_epoch() if self._session else None
+        self._exchange.figures(self._session)
+        report = self._session.end_epoch()
         return report if self._exchange.first else None
 
     def exchange(self) -> None:
@@ -255,17 +238,15 @@ class Run:
 
         All must call it; :meth:`end_epoch` does so by itself.
         """
-        if self._session:
-            self._exchange.figures(self._session)
+        self._exchange.figures(self._session)
 
     def settle(self) -> None:
         """Wait for the figures up to now, half a second at most: where the next report has to be exact."""
-        if self._session:
-            self._session.settle()
+        self._session.settle()
 
     def report(self) -> Report | None:
         """The run so far; None in all processes of a job but the first."""
-        return self._session.report() if self._session and self._exchange.first else None
+        return self._session.report() if self._exchange.first else None
 
     def beside(self) -> Report | None:
         """The report of another run that is going on in this process, where there is one."""
@@ -273,29 +254,7 @@ class Run:
 
     def step_report(self) -> Report | None:
         """The run so far, with the training since this was last called: for values within an epoch."""
-        return self._session.step_report() if self._session and self._exchange.first else None
-
-
-def measure(**options: Unpack[Options]) -> Run:
-    """Measure a block of code, or a loop of one's own.
-
-    >>> with measure(zone="FR", output_dir=None, verbose=False) as run:
-    ...     for epoch in run.epochs(2):
-    ...         run.step()
-    ...         with run.phase("validate"):
-    ...             pass
-    >>> run.summary["phases"]["train"]["steps"]
-    2
-
-    For those who cannot indent: ``run = measure().start()``, and at the end ``run.stop()``.
-
-    Args:
-        options: where it runs, what to measure, where to write; see :class:`trainwatt.settings.Settings`.
-
-    Raises:
-        ArgumentError: names the argument, what was given, and what would be right.
-    """
-    return Run(Settings.check(**options))
+        return self._session.step_report() if self._exchange.first else None
 
 
 def status_of(error: BaseException | None) -> Status:

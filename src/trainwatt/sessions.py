@@ -47,7 +47,7 @@ def leave(session: Session) -> None:
         ending.unwatch()
 
 
-def beside(own: Session | None) -> Report | None:
+def beside(own: object) -> Report | None:
     """The report of another run that is going on in this process, where there is one."""
     return next((session.report() for session in list(_sessions) if session is not own), None)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from trainwatt.footprint import Quantity
-from trainwatt.power.device import Device
-from trainwatt.projection import Projection
-from trainwatt.report import Report
+from trainwatt.quantity import Quantity
 from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
 
 _GAP = "  "
@@ -59,39 +56,6 @@ def duration_text(seconds: float) -> str:
     if seconds < S_PER_H:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds // S_PER_H:.0f} h {seconds % S_PER_H // 60:.0f} min"
-
-
-def projection_text(report: Report, *, again: bool = False) -> str:
-    """What the whole run will take, in a line; empty where that is not known.
-
-    Args:
-        report: with a projection.
-        again: it was said before, and has changed.
-    """
-    projection, footprint = report.projection, report.projected_footprint
-    if projection is None or footprint is None:
-        return ""
-    parts = [
-        f"whole run {'now ' if again else ''}about {energy_range_text(projection.energy_kwh)}",
-        f"{mass_text(footprint.co2e_kg.central)} CO2e",
-        f"{duration_text(projection.remaining_s)} left",
-    ]
-    end = "; if it runs to the end" if projection.plan.may_stop else ""
-    return f"trainwatt: {_progress_text(projection)}; {', '.join(parts)}{end}"
-
-
-def _progress_text(projection: Projection) -> str:
-    plan, total = projection.plan, projection.plan.total_steps()
-    if projection.epochs and plan.epochs:
-        return f"epoch {projection.epochs + plan.first_epoch} of {plan.epochs + plan.first_epoch}"
-    return f"step {projection.steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")
-
-
-def how_text(device: Device) -> str:
-    """How a device's figure is obtained."""
-    spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
-    share = "" if device.share is None else f"; shared board, {device.share:.0%} of it ours by its slices"
-    return f"{device.method}{spread}: {device.source}{share}"
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

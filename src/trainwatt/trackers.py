@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from trainwatt.attach import Attachment, Config, Tracker
+from trainwatt.attach import Attachment, Config, ExperimentTracker
 
 _KIND = "footprint"
 _PREFIX = "trainwatt"
@@ -62,7 +62,7 @@ def trackio_configured(run: Any, config: Config) -> None:
     run.config[_PREFIX] = dict(config)
 
 
-def active_trackers() -> list[Tracker]:
+def active_trackers() -> list[ExperimentTracker]:
     """The runs that W&B and MLflow have open in this program, where it has imported them."""
     wandb, mlflow = sys.modules.get("wandb"), sys.modules.get("mlflow")
     found = []
@@ -80,14 +80,14 @@ def mlflow_active() -> str | None:
     return None if run is None else str(run.info.run_id)
 
 
-def wandb_tracker(run: Any) -> Tracker:
+def wandb_tracker(run: Any) -> ExperimentTracker:
     """A run of W&B."""
-    return Tracker("W&B", lambda made: wandb_takes(run, made))
+    return ExperimentTracker("W&B", lambda made: wandb_takes(run, made))
 
 
-def mlflow_tracker(client: Any, run_id: str) -> Tracker:
+def mlflow_tracker(client: Any, run_id: str) -> ExperimentTracker:
     """A run of MLflow, open or ended."""
-    return Tracker("MLflow", lambda made: mlflow_takes(client, run_id, made))
+    return ExperimentTracker("MLflow", lambda made: mlflow_takes(client, run_id, made))
 
 
 def _artifact_name(made: Attachment) -> str:

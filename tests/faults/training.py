@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainwatt.run import Run, measure
+from trainwatt.api import measure
+from trainwatt.run import Run
 
 
 def say(*words: object) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainwatt.quantity import spread
 from trainwatt.site import Factor
-from trainwatt.site.factor import spread
 
 RATIOS = st.lists(st.floats(0.1, 10), max_size=5)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.cli.shared import add_site, command, kwh, show, site_of
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint, Quantity, footprint, ranking
+from trainwatt.footprint import Footprint, footprint, ranking
+from trainwatt.quantity import Quantity
 from trainwatt.site import Factor, Site, tables
 from trainwatt.text import energy_text, mass_range_text, table
 

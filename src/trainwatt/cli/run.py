@@ -14,11 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.api import measure
 from trainwatt.cli.shared import add_site, command, positive, site_of
 from trainwatt.digest import digest
 from trainwatt.errors import ArgumentError
 from trainwatt.power.device import KINDS
-from trainwatt.run import Run, measure
+from trainwatt.run import Run
 from trainwatt.terminal import show
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trainwatt.footprint import Quantity
+from trainwatt.quantity import Quantity
 from trainwatt.timeline import INFERENCE
 
 Summary = Mapping[str, Any]

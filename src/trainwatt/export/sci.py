@@ -8,7 +8,7 @@ from typing import Any
 
 from trainwatt.errors import ArgumentError
 from trainwatt.export import facts
-from trainwatt.footprint import Quantity
+from trainwatt.quantity import Quantity
 from trainwatt.text import mass_range_text
 from trainwatt.units import G_PER_KG
 

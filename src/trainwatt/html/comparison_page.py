@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import reduce
 
 from trainwatt.export import facts
-from trainwatt.footprint import Quantity
 from trainwatt.html import pareto
 from trainwatt.html.charts import comparison as chart
 from trainwatt.html.page import page
@@ -14,6 +13,7 @@ from trainwatt.html.pareto import Standing
 from trainwatt.html.parts import Cell, Chart, Grid, Row, paragraph, section, tiles
 from trainwatt.html.past import stop_of
 from trainwatt.html.scale import Unit, mass_unit, shown
+from trainwatt.quantity import Quantity
 from trainwatt.recorded import RecordedRun
 from trainwatt.text import duration_text, energy_range_text, energy_text
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Quantity
 from trainwatt.html.past import Course, courses
+from trainwatt.quantity import Quantity
 from trainwatt.recorded import RecordedRun
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Quantity, footprint, ranking
+from trainwatt.footprint import footprint, ranking
+from trainwatt.quantity import Quantity
 from trainwatt.site import Site, tables
 
 _SHOWN = 13

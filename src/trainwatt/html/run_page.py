@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from html import escape
 
 from trainwatt.export import facts
-from trainwatt.footprint import Quantity
 from trainwatt.html import run_figures, run_tables
 from trainwatt.html.page import page
 from trainwatt.html.parts import paragraph, section, tiles
 from trainwatt.html.past import stop_of
 from trainwatt.html.scale import mass_unit, money, shown, volume_unit
+from trainwatt.quantity import Quantity
 from trainwatt.recorded import RecordedRun
 from trainwatt.text import duration_text, energy_range_text, energy_text
 

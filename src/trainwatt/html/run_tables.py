@@ -9,11 +9,11 @@ from typing import Any
 from trainwatt.digest import projection_line
 from trainwatt.export import citation as cite
 from trainwatt.export import facts
-from trainwatt.footprint import Quantity
 from trainwatt.html.charts.power import phase_text
 from trainwatt.html.parts import Cell, Grid, Row, folded, paragraph
 from trainwatt.html.scale import Unit, brief_text, energy_unit, mass_unit, volume_unit
 from trainwatt.lifetime import Lifetime
+from trainwatt.quantity import Quantity
 from trainwatt.recorded import RecordedRun
 from trainwatt.site.site import site_text
 from trainwatt.text import duration_text, energy_text, figures

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from trainwatt.footprint import Quantity
+from trainwatt.quantity import Quantity
 from trainwatt.text import duration_text, figures
 from trainwatt.units import G_PER_KG, J_PER_KWH, S_PER_H, WH_PER_KWH
 

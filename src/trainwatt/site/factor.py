@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,15 +59,3 @@ class Factor:
 
 
 _FIELDS = [each.name for each in fields(Factor)]
-
-
-def spread(ratios: Iterable[float]) -> float:
-    """How far a product may be from its central figure, as a ratio of at least 1.
-
-    The relative errors of its parts are independent of each other, so that their logarithms add up in quadrature:
-    ``exp(sqrt(sum of ln(ratio)^2))``. A ratio of 0 tells nothing of that side: infinity.
-
-    Args:
-        ratios: ``high / central``, or ``low / central``, of each part.
-    """
-    return math.exp(math.sqrt(sum(math.log(ratio) ** 2 if ratio > 0 else math.inf for ratio in ratios)))

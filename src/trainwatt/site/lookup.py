@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from trainwatt.quantity import spread
 from trainwatt.site import tables
-from trainwatt.site.factor import Factor, spread
+from trainwatt.site.factor import Factor
 from trainwatt.site.place import Place
 
 GRID_UNIT = "gCO2e/kWh"

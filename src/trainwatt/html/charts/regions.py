@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainwatt.footprint import Quantity
 from trainwatt.html.charts.base import ACCENT, INK, MUTED, Spec, log_ticks, mark, number, spec
 from trainwatt.html.scale import mass_unit
+from trainwatt.quantity import Quantity
 
 _ROW = 24
 

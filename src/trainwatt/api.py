@@ -1,0 +1,37 @@
+"""Entry points of the package: functions that a user calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainwatt.run import Run
+from trainwatt.run_sinks import run_sinks
+from trainwatt.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trainwatt.settings import Options
+
+
+def measure(**options: Unpack[Options]) -> Run:
+    """Measure a block of code, or a loop of one's own.
+
+    >>> with measure(zone="FR", output_dir=None, verbose=False) as run:
+    ...     for epoch in run.epochs(2):
+    ...         run.step()
+    ...         with run.phase("validate"):
+    ...             pass
+    >>> run.summary["phases"]["train"]["steps"]
+    2
+
+    For those who cannot indent: ``run = measure().start()``, and at the end ``run.stop()``.
+
+    Args:
+        options: where it runs, what to measure, where to write; see :class:`trainwatt.settings.Settings`.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+    settings = Settings.check(**options)
+    return Run(settings, run_sinks(settings))
