@@ -53,9 +53,9 @@ def loop(epochs: int, begin: Callable[[], object], end: Callable[[], float]) -> 
 
 def run_trainwatt(epochs: int) -> list[Epoch]:
     """As a plugin drives it; epochs from the run folder, which holds the settled figures."""
-    from trainwatt.record import read_events
-    from trainwatt.session import Session
-    from trainwatt.settings import Settings
+    from trainwatt.records.run_folder import read_events
+    from trainwatt.tracking.session import Session
+    from trainwatt.tracking.settings import Settings
 
     session = Session(Settings.check(devices="gpu", output_dir=tempfile.mkdtemp(), zone="FR"))
 

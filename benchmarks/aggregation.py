@@ -20,11 +20,11 @@ from torch import distributed, multiprocessing
 
 from standins.meters import StandInCounter
 from standins.virtual import VirtualClock
+from trainwatt.distributed.process_group import ALONE, Exchange, ProcessGroup
 from trainwatt.power.device import Device, Found
-from trainwatt.processes import ALONE, Exchange, Processes
-from trainwatt.sampler import Sampler
-from trainwatt.session import Session
-from trainwatt.settings import Settings
+from trainwatt.sampling.sampler import Sampler
+from trainwatt.tracking.session import Session
+from trainwatt.tracking.settings import Settings
 
 PROCESSES, DEVICES, LONG_S = 2, 8, 1000
 
@@ -36,7 +36,7 @@ def gathered(own: Any) -> list[Any]:
     return told
 
 
-def session_of(rank: int, processes: Processes) -> Session:
+def session_of(rank: int, processes: ProcessGroup) -> Session:
     """A run of a thousand seconds of virtual time."""
     clock = VirtualClock()
     meters = []
@@ -59,20 +59,20 @@ def measure(rank: int, port: int, epochs: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     distributed.init_process_group("gloo", rank=rank, world_size=PROCESSES)
-    session = session_of(rank, Processes(rank, PROCESSES, gathered))
-    exchange, told = Exchange(Processes(rank, PROCESSES, gathered)), session.tell()
+    session = session_of(rank, ProcessGroup(rank, PROCESSES, gathered))
+    exchange, told = Exchange(ProcessGroup(rank, PROCESSES, gathered)), session.state()
     alone = session_of(rank, ALONE)
     ours_s, bare_s, beyond_s = [], [], []
     for _ in range(epochs):
         distributed.barrier()
         began_s = time.perf_counter()
         exchange.figures(session)
-        session.report()
+        session.snapshot()
         ours_s.append(time.perf_counter() - began_s)
         distributed.barrier()
         began_s = time.perf_counter()
         gathered(told)
-        alone.report()
+        alone.snapshot()
         bare_s.append(time.perf_counter() - began_s)
         beyond_s.append(ours_s[-1] - bare_s[-1])
     if rank == 0:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from standins import nvml
 from trainwatt.api import measure
-from trainwatt.jobs import read_run
-from trainwatt.recorded import RecordedRun
+from trainwatt.records.job_reader import read_run
+from trainwatt.records.recorded_run import RecordedRun
 
 WAVE = nvml.Square(100, 400, 0.7)
 LONGEST_S = 4.0  # after which a process is killed at the latest
@@ -62,7 +62,8 @@ def kills(count: int, seed: int, at_once: int = _AT_ONCE) -> list[Kill]:
         machine = nvml.Machine((nvml.h100(WAVE, noise_w=0.0),), origin_s=time.perf_counter())
         os.environ |= nvml.environment(machine, nvml.build(where / "nvml"), where)
         server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload([__name__, "pynvml", "trainwatt.power.nvml", "trainwatt.session"])
+        loaded = ["pynvml", "trainwatt.power.nvidia.discovery", "trainwatt.tracking.session"]
+        server.set_forkserver_preload([__name__, *loaded])
 
         def one(number: int) -> Kill:
             process = server.Process(target=train, args=(where / f"run-{number}",))

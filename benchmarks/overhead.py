@@ -29,7 +29,7 @@ from typing import Any
 
 from trainings import BATCHES, TRAININGS, Training
 
-from trainwatt.run import Run
+from trainwatt.tracking.tracker import Tracker
 
 TURNS = 3
 PEERS = ("CodeCarbon", "Carbontracker", "Zeus")
@@ -77,8 +77,8 @@ def direct(training: Training, callback: Any, epochs: int) -> Figures:
         for hook, watch in zip(training.step_hooks, steps, strict=True):
             stack.enter_context(watch.on(callback, hook))
         stack.enter_context(others.on(callback, *training.other_hooks))
-        stack.enter_context(others.on(Run, *RUN_METHODS))
-        stack.enter_context(start.on(Run, "start"))
+        stack.enter_context(others.on(Tracker, *RUN_METHODS))
+        stack.enter_context(start.on(Tracker, "start"))
         if type(callback).__name__ in PEERS:
             stack.enter_context(start.on(callback, "setup"))
         seconds = training.fit([callback], epochs)

@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the stand-ins are not installed
 
 from standins.nvml import Machine, Ramp, Square, Trace, Wave, build, bursts, environment, h100, training
-from trainwatt.record import read_events, read_summary
+from trainwatt.records.run_folder import read_events, read_summary
 
 TRAININGS = Path(__file__).with_name("projection") / "trainings.py"
 SEED = 7_000  # other runs than those on which the constants were chosen
@@ -192,10 +192,10 @@ def _cell(each: Outcome, made: int) -> str:
 
 def cost() -> None:
     """Print how long an update takes."""
-    from trainwatt.plan import Plan
     from trainwatt.power.device import Found
-    from trainwatt.session import Session
-    from trainwatt.settings import Settings
+    from trainwatt.projection.plan import Plan
+    from trainwatt.tracking.session import Session
+    from trainwatt.tracking.settings import Settings
 
     took = []
     for project_after in ("epoch", None):

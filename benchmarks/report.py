@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from trainwatt.html import REPORT, leave_report
+from trainwatt.accounting.power_history import PowerHistory
+from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.power.device import Device
-from trainwatt.powercurve import PowerCurve
-from trainwatt.record import RunFolder
-from trainwatt.report import Report
+from trainwatt.records.run_folder import RunFolder
+from trainwatt.records.snapshot import RunSnapshot
+from trainwatt.reporting.html import REPORT, leave_report
 from trainwatt.site import Site
-from trainwatt.timeline import Phase, Span
 
 DEVICES = (
     *(
@@ -35,7 +35,7 @@ SCORES = ("val_acc", "val_loss", "f1", "recall", "precision", "auc")
 
 def run_of(folder: Path, steps: int, epochs: int) -> Path:
     """The folder of a run of so many steps."""
-    record, curve, phases = RunFolder(folder, "long"), PowerCurve(), dict[Phase, Span]()
+    record, curve, phases = RunFolder(folder, "long"), PowerHistory(), dict[Phase, Span]()
     record.event({"event": "start", "run": "long", "began_unix_s": 1.79e9, "pid": 1})
     whole_kwh = epochs * sum(_span(s, 0).total_j for _, s in PARTS) / 3.6e6
     total_j = total_s = 0.0
@@ -51,7 +51,7 @@ def run_of(folder: Path, steps: int, epochs: int) -> Path:
             {"event": "power", "stretches": [stretch.to_dict() for stretch in curve.take()]},
             *_evaluated(epoch, epochs, total_j, total_s, whole_kwh),
         )
-    report = Report("long", "finished", 1.79e9, 1.79e9 + total_s, phases, {}, epochs, DEVICES, Site(zone="FR"))
+    report = RunSnapshot("long", "finished", 1.79e9, 1.79e9 + total_s, phases, {}, epochs, DEVICES, Site(zone="FR"))
     record.event({"event": "end", "status": "finished", "total_j": total_j})
     record.summary(report.summary())
     return record.path

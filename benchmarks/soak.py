@@ -21,9 +21,9 @@ import psutil
 from standins.meters import StandInCounter
 from standins.virtual import VirtualClock
 from trainwatt.power.device import Device, Found
-from trainwatt.sampler import Sampler
-from trainwatt.session import Session
-from trainwatt.settings import Settings
+from trainwatt.sampling.sampler import Sampler
+from trainwatt.tracking.session import Session
+from trainwatt.tracking.settings import Settings
 
 WATTS = {"gpu": 283.7, "cpu": 41.3}
 STEPS = 10_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainwatt.sampler import Sampler
+from trainwatt.sampling.sampler import Sampler
 
 
 class VirtualClock:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_readme import BEFORE, ROOT, TEN_LINES
+from tests.docs.test_readme import BEFORE, ROOT, TEN_LINES
 
 FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "transformers", "jax", "accelerate"}
 REPORTERS = {"mlflow", "peft", "sklearn", "tensorboard", "wandb"}

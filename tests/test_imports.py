@@ -61,10 +61,10 @@ def test_the_core_imports_no_framework_and_no_plugin(path: Path) -> None:
     [
         ("units", "import trainwatt"),
         ("units", "from trainwatt import Site"),
-        ("clock", "def later():\n    from trainwatt.sampler import Sampler"),
+        ("clock", "def later():\n    from trainwatt.sampling.sampler import Sampler"),
         ("errors", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from trainwatt.site import Site"),
-        ("record", "def show(folder):\n    from trainwatt.html import leave_report"),
-        ("power.device", "from importlib import import_module\nimport_module('trainwatt.session')"),
+        ("records.run_folder", "def show(folder):\n    from trainwatt.reporting.html import leave_report"),
+        ("power.device", "from importlib import import_module\nimport_module('trainwatt.tracking.session')"),
     ],
 )
 def test_a_planted_circle_is_found(module: str, line: str, tmp_path: Path) -> None:

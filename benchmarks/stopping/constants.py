@@ -18,7 +18,7 @@ import numpy.typing as npt
 import score
 from shipped import Shipped
 
-from trainwatt import stopping
+from trainwatt.stopping import rule
 
 Array = npt.NDArray[Any]
 PRICES = {0.1: 0.4, 0.03: 0.2, 0.01: 0.4}  # and the weight of each
@@ -69,13 +69,13 @@ def quantities(cost: Array, up: Array, ideal: float) -> dict[str, Array]:
     out = {name: np.zeros(len(cost)) for name in ("slope", "error", "behind", "scatter", "stalled")}
     for i in range(len(cost)):
         now = slice(0, i + 1)
-        scatter = out["scatter"][i] = stopping._scatter(up[now])
+        scatter = out["scatter"][i] = rule._scatter(up[now])
         since = np.searchsorted(best[now], best[i] - scatter / 2)
         out["stalled"][i] = cost[i] - cost[since]
-        recent = max(10, int(np.ceil(stopping._RECENT * (i + 1))))
+        recent = max(10, int(np.ceil(rule._RECENT * (i + 1))))
         out["behind"][i] = best[i] - up[max(0, i + 1 - recent) : i + 1].max()
-        if i >= stopping._MIN_EVALUATIONS - 2:
-            trend = stopping._trend(up[now], cost[now])
+        if i >= rule._MIN_EVALUATIONS - 2:
+            trend = rule._trend(up[now], cost[now])
             out["slope"][i], out["error"][i] = trend.slope, trend.error
     return {**out, "cost": cost, "best": best, "gained": best - best[0], "left": np.maximum(ideal - best, 1e-9)}
 
@@ -86,7 +86,7 @@ def gather(parts: list[tuple[Array, Array, float]]) -> Curves:
     last = np.cumsum([len(part[0]) for part in parts]) - 1
     first = np.r_[0, last[:-1] + 1]
     joined = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-    ready = np.concatenate([np.arange(len(part[0])) >= stopping._MIN_EVALUATIONS - 1 for part in parts])
+    ready = np.concatenate([np.arange(len(part[0])) >= rule._MIN_EVALUATIONS - 1 for part in parts])
     loss, oracle = {}, {}
     for tau in PRICES:
         utilities = [one["best"] - tau * one["cost"] for one in found]
@@ -152,7 +152,7 @@ def choose(sets: dict[str, Curves], weight: Array) -> Array:
 
 def shipped_constants() -> Array:
     """The constants as shipped."""
-    return np.array([getattr(stopping, name) for name in NAMES])
+    return np.array([getattr(rule, name) for name in NAMES])
 
 
 def sensitivity(sets: dict[str, Curves], groups: Array) -> None:

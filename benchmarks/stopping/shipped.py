@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from trainwatt.stopping import GreenStopping, Mode, Price
+from trainwatt.stopping.rule import Mode, Price, StoppingRule
 
 
 class Shipped:
     """`GreenStopping` unchanged. Its values are in points, so that the ideal of a metric to maximise is 100."""
 
     def __init__(self, tau: float, mode: Mode, total: float) -> None:
-        self.rule = GreenStopping(Price(min_gain_per_percent=tau), mode, ideal=100.0 if mode == "max" else 0.0)
+        self.rule = StoppingRule(Price(min_gain_per_percent=tau), mode, ideal=100.0 if mode == "max" else 0.0)
         self.total = total
 
     def update(self, value: float, cost: float) -> bool:

@@ -36,7 +36,7 @@ def stop_index(factory: Any, curve: Any, tau: float, schedule: Any = None) -> in
     for i, (value, cost) in enumerate(zip(curve.values, curve.cost, strict=True)):
         ahead = np.linspace(cost, 100, 101)
         rates = schedule[1][np.minimum(np.searchsorted(schedule[0], ahead), len(schedule[1]) - 1)]
-        if rule.update(float(value), float(cost), planned_kwh=100.0, lr_left=list(rates)).stop:
+        if rule.update(float(value), float(cost), planned_kwh=100.0, remaining_lr=list(rates)).stop:
             return i
     return len(curve.values) - 1
 

@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 import keras
 
+from trainwatt.accounting.timeline import Phase
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.run import Run, status_of
-from trainwatt.run_sinks import run_sinks
-from trainwatt.settings import Settings
+from trainwatt.reporting.run_sinks import run_sinks
 from trainwatt.site import Site
-from trainwatt.timeline import Phase
-from trainwatt_keras import calls
+from trainwatt.tracking.settings import Settings
+from trainwatt.tracking.tracker import Tracker, status_of
+from trainwatt_keras import model_calls
 from trainwatt_keras.backup import Backup
-from trainwatt_keras.model import gpu_uuids, time_saves
-from trainwatt_keras.neighbours import list_of, put_first, shorten_bar
+from trainwatt_keras.callback_list import list_of, put_first, shorten_bar
+from trainwatt_keras.model_hooks import gpu_uuids, time_saves
 from trainwatt_keras.plan import plan_of
-from trainwatt_keras.processes import processes_of
+from trainwatt_keras.process_group import process_group_of
 
 _log = logging.getLogger("trainwatt")
 
@@ -111,9 +111,9 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings, run_sinks(settings, self._say))
+        self._tracker = Tracker(settings, run_sinks(settings, self._say))
         self._kind: Literal["fit", "test", "predict"] | None = None
-        self._call: calls.Call | None = None
+        self._call: model_calls.Call | None = None
         self._validates = False
         self._backup = Backup(())
         self._published: dict[str, float] = {}
@@ -122,16 +122,16 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._at_a_time = 1
         self._begun = self._evaluated = 0
         self._ends: deque[int] = deque(maxlen=_RECENT)
-        calls.watch()
+        model_calls.watch()
 
     @property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the last run that has ended; empty before."""
-        return self._run.summary
+        return self._tracker.summary
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint of your own must hold, so that a resumed training goes on counting."""
-        return self._run.state_dict()
+        return self._tracker.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next training go on counting; needed only where ``BackupAndRestore`` does not restore it.
@@ -139,7 +139,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         Args:
             state: from `state_dict`, or what ``summary.json`` of that training holds.
         """
-        self._run.load_state_dict(state)
+        self._tracker.load_state_dict(state)
 
     def set_model(self, model: Any) -> None:
         """The callbacks are being listed: the first one's values reach all others."""
@@ -151,31 +151,31 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """A run begins."""
         self._start("fit")
-        self._run.begin("setup")
+        self._tracker.begin("setup")
         callbacks = list_of(self)
         listed = callbacks.callbacks if callbacks else ()
-        self._run.plan(plan_of(self.params or {}, self._call, listed))
+        self._tracker.plan(plan_of(self.params or {}, self._call, listed))
         self._backup = Backup(listed)
-        self._run.load_state_dict(self._backup.load())
-        self._backup.save(self._run.state_dict)
+        self._tracker.load_state_dict(self._backup.load())
+        self._backup.save(self._tracker.state_dict)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch begins."""
-        self._run.end("setup")
+        self._tracker.end("setup")
         self._begin_steps()
-        self._run.begin("train", epoch=epoch)
+        self._tracker.begin("train", epoch=epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch has ended, its evaluation included."""
         self._count_last()
-        self._run.end("train")
+        self._tracker.end("train")
         self._have_figures()
-        report = self._run.end_epoch()
-        if report is not None:
+        snapshot = self._tracker.end_epoch()
+        if snapshot is not None:
             # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out
             none_made = {"energy/validate_kwh": 0.0} if self._validates else {}
-            self._publish(logs, none_made | report.metrics())
-            self._backup.save(self._run.state_dict)
+            self._publish(logs, none_made | snapshot.metrics())
+            self._backup.save(self._tracker.state_dict)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """A training has ended."""
@@ -190,7 +190,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             self._begin_inner("validate")
         else:
             self._start("test")
-            self._run.begin("test")
+            self._tracker.begin("test")
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation ends."""
@@ -205,7 +205,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             self._begin_inner("predict")
         else:
             self._start("predict")
-            self._run.begin("predict")
+            self._tracker.begin("predict")
 
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         """A prediction ends."""
@@ -218,7 +218,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Batches before this one have been made."""
-        self._run.step(batch - self._begun)
+        self._tracker.step(batch - self._begun)
         self._begun = batch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -230,7 +230,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         if self._kind == "test":
             self.on_train_batch_begin(batch)
         else:
-            self._run.beat(batch - self._evaluated)
+            self._tracker.batch(batch - self._evaluated)
             self._evaluated = batch
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -258,27 +258,27 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         made += -made % self._at_a_time  # before Keras 3.11 an execution ends with the number of its first batch
         if self._steps is not None:
             made = min(made, self._steps)
-        self._run.step(max(0, made - self._begun))
+        self._tracker.step(max(0, made - self._begun))
         self._begin_steps()
 
     # what the hooks share
 
     def _have_figures(self) -> None:
         """A first epoch may be over before the first reading, but CSVLogger takes its columns from it."""
-        report = None if self._published else self._run.report()
-        if report is not None and not report.total.total_j:
-            self._run.settle()
+        snapshot = None if self._published else self._tracker.snapshot()
+        if snapshot is not None and not snapshot.total.total_j:
+            self._tracker.wait_until_settled()
 
     def _start(self, kind: Literal["fit", "test", "predict"]) -> None:
         self._undo.close()
         model = self.model if isinstance(self.model, keras.Model) else None
-        self._run.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model), processes=processes_of())
+        self._tracker.start("" if kind == "fit" else kind, gpu_uuids=gpu_uuids(model), processes=process_group_of())
         self._kind = kind
         self._steps = (getattr(self, "params", None) or {}).get("steps")
         self._at_a_time = getattr(model, "steps_per_execution", 1)
         self._published.clear()
         self._begin_steps()
-        self._call = calls.current(model)
+        self._call = model_calls.current(model)
         if self._call is not None:
             self._call.at_end(self._stop)
             self._call.around_inner(self._inner)
@@ -295,22 +295,22 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         else:
             shorten_bar(callbacks, self._published, self._undo, shown=self._prog_bar)
         if model is not None:
-            time_saves(model, self._run, self._undo)
+            time_saves(model, self._tracker, self._undo)
 
     def _end_inference(self, phase: Literal["test", "predict"], logs: dict[str, Any] | None) -> None:
         self._count_last()
-        self._run.end(phase)
-        self._run.settle()
+        self._tracker.end(phase)
+        self._tracker.wait_until_settled()
         self._count_samples(phase)
-        report = self._run.report()
-        if report is not None:
-            self._publish(logs, report.inference_metrics(phase))
+        snapshot = self._tracker.snapshot()
+        if snapshot is not None:
+            self._publish(logs, snapshot.inference_metrics(phase))
         self._stop_unless_watched()
 
     def _count_samples(self, phase: Literal["test", "predict"]) -> None:
-        report = self._run.report()
-        complete = report is not None and self._call is not None and report.phases[phase].steps == self._steps
-        self._run.count(self._call.samples if self._call is not None and complete else None)
+        snapshot = self._tracker.snapshot()
+        complete = snapshot is not None and self._call is not None and snapshot.phases[phase].steps == self._steps
+        self._tracker.count(self._call.samples if self._call is not None and complete else None)
 
     def _say(self, line: str) -> None:
         """In the place of the progress bar, whose last line of an epoch is still open and will be drawn below."""
@@ -328,21 +328,21 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def _begin_inner(self, phase: Phase) -> None:
         """In a loop of one's own the hooks tell; within a call of ``fit``, :meth:`_inner` does."""
         if self._call is None:
-            self._run.begin(phase)
+            self._tracker.begin(phase)
 
     def _end_inner(self, phase: Phase) -> None:
         if self._call is None:
-            self._run.end(phase)
+            self._tracker.end(phase)
 
     @contextmanager
-    def _inner(self, call: calls.Call) -> Iterator[None]:
+    def _inner(self, call: model_calls.Call) -> Iterator[None]:
         """An evaluation or a prediction within a training, by Keras itself or by another callback."""
         if call.method == "fit":
             yield
             return
         phase: Phase = "validate" if call.method == "evaluate" else "predict"
         self._validates |= phase == "validate"
-        with self._run.phase(phase):
+        with self._tracker.phase(phase):
             yield
 
     def _stop_unless_watched(self) -> None:
@@ -354,8 +354,8 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._count_last()
         self._undo.close()
         self._kind = self._call = None
-        if self._run.stop(status_of(error), together=error is None) is not None:
-            from trainwatt.attach import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
-            from trainwatt.trackers import active_trackers  # noqa: PLC0415
+        if self._tracker.stop(status_of(error), together=error is None) is not None:
+            from trainwatt.reporting.artifacts import attach, found  # noqa: PLC0415  # at the end only: it takes milliseconds
+            from trainwatt.reporting.experiment_trackers import active_trackers  # noqa: PLC0415
 
-            attach(self._run.summary, found(active_trackers))
+            attach(self._tracker.summary, found(active_trackers))

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trainwatt.plan import Plan, stops_early
-from trainwatt_keras.calls import Call
+from trainwatt.projection.plan import Plan, stops_early
+from trainwatt_keras.model_calls import Call
 
 _BATCH = 32  # Keras's own default
 

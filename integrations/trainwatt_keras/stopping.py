@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from trainwatt.green import Decision, GreenStopper, Terms
-from trainwatt.processes import ALONE
-from trainwatt.schedule import rates_of
-from trainwatt_keras import calls
-from trainwatt_keras.model import gpu_uuids
-from trainwatt_keras.neighbours import put_first, shorten_bar
-from trainwatt_keras.processes import agreed, processes_of
+from trainwatt.distributed.process_group import ALONE
+from trainwatt.stopping.lr_schedule import rates_of
+from trainwatt.tracking.green_stopper import Decision, GreenStopper, StoppingCriteria
+from trainwatt_keras import model_calls
+from trainwatt_keras.callback_list import put_first, shorten_bar
+from trainwatt_keras.model_hooks import gpu_uuids
+from trainwatt_keras.process_group import agreed, process_group_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trainwatt.settings import Measured
+    from trainwatt.tracking.settings import Measured
 
 _log = logging.getLogger("trainwatt")
 
@@ -79,7 +79,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         verbose: int = 1,
         **options: Unpack[Measured],
     ) -> None:
-        terms = Terms(
+        terms = StoppingCriteria(
             min_gain_per_kwh,
             min_gain_per_percent,
             patience,
@@ -99,7 +99,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self._first_epoch: int | None = None
         self._seen = False
         self._processes = ALONE
-        calls.watch()
+        model_calls.watch()
 
     def set_model(self, model: Any) -> None:
         """The callbacks are being listed: the first one's values reach all others."""
@@ -113,16 +113,20 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self.stopping_reason, self._first_epoch, self._seen = None, None, False
         self._published.clear()
         model = self.model if isinstance(self.model, keras.Model) else None
-        self._processes = processes_of()
+        self._processes = process_group_of()
         self._stopper.start(gpu_uuids(model))
         self._undo.callback(self._stopper.stop)
-        call = calls.current(model)
+        call = model_calls.current(model)
         if call is not None:
             call.at_end(lambda _: self._undo.close())
         callbacks = put_first(self)
         if callbacks is not None:
             shorten_bar(callbacks, self._published, self._undo, shown=False)
-        self._say(self._stopper.few(self._expected(), "steps_per_epoch= makes epochs, and so evaluations, shorter"))
+        self._say(
+            self._stopper.too_few_evaluations_warning(
+                self._expected(), "steps_per_epoch= makes epochs, and so evaluations, shorter"
+            )
+        )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch begins."""
@@ -131,7 +135,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """A budget may be spent within an epoch."""
         if self._processes.count == 1:  # several agree at evaluations only
-            self._apply(self._stopper.look(f"batch {batch}"))
+            self._apply(self._stopper.check_budget(f"batch {batch}"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch has ended, its evaluation included."""
@@ -143,9 +147,9 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
             return
         self._seen = True
         self._stopper.mode = self._stopper.mode or self._direction()
-        done, left = self._done(epoch), self._lr_left(epoch)
-        decision = self._stopper.evaluated(
-            float(value), done=done, when=f"epoch {epoch + 1}", lr_left=left, metric=self.monitor
+        done, left = self._done(epoch), self._remaining_lr(epoch)
+        decision = self._stopper.evaluate(
+            float(value), done=done, when=f"epoch {epoch + 1}", remaining_lr=left, metric=self.monitor
         )
         if self._processes.count > 1:
             sentence = decision.sentence if self._processes.first else ""
@@ -194,13 +198,13 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         return (epoch + 1 - first) / (epochs - first) if epochs and epochs > first else None
 
     def _expected(self) -> int:
-        call = calls.current(self.model)
+        call = model_calls.current(self.model)
         given = call.arguments if call else {}
         often = given.get("validation_freq", 1)
         epochs = given.get("epochs", 1) - given.get("initial_epoch", 0)
         return int(epochs // often) if isinstance(often, int) and self.monitor.startswith("val_") else int(epochs)
 
-    def _lr_left(self, epoch: int) -> list[float] | None:
+    def _remaining_lr(self, epoch: int) -> list[float] | None:
         schedule = getattr(getattr(self.model, "optimizer", None), "_learning_rate", None)
         done = self._done(epoch)
         if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule) or not done:

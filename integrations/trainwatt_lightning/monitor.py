@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import torch
 
-from trainwatt.bar import UNITS, bar_texts
+from trainwatt.accounting.timeline import Phase
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.report import Report, Status
-from trainwatt.run import Run, status_of
-from trainwatt.run_sinks import run_sinks
-from trainwatt.settings import Settings
+from trainwatt.records.snapshot import RunSnapshot, Status
+from trainwatt.reporting.progress_bar import UNITS, bar_texts
+from trainwatt.reporting.run_sinks import run_sinks
 from trainwatt.site import Site
-from trainwatt.timeline import Phase
-from trainwatt_lightning.framework import Callback, LightningModule, Trainer
+from trainwatt.tracking.settings import Settings
+from trainwatt.tracking.tracker import Tracker, status_of
+from trainwatt_lightning.compat import Callback, LightningModule, Trainer
 from trainwatt_lightning.plan import plan_of
-from trainwatt_lightning.processes import processes_of
+from trainwatt_lightning.process_group import process_group_of
 
 _STATES = "trainwatt"  # in a checkpoint
 
@@ -104,25 +104,27 @@ class FootprintMonitor(Callback):
         )
         self._prog_bar = prog_bar
         self._print: Callable[[str], object] = print  # above the progress bar, where there is one
-        self._run = Run(settings, run_sinks(settings, self._say))
+        self._tracker = Tracker(settings, run_sinks(settings, self._say))
         self._batches = 0
         self._in_epoch = self._planned = self._new_epoch = False
 
     @property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the last run that has ended; empty before."""
-        return self._run.summary
+        return self._tracker.summary
 
     # the run
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A run begins."""
-        self._run.start("" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer), processes=processes_of(trainer))
-        self._run.begin("setup")
+        self._tracker.start(
+            "" if stage == "fit" else stage, gpu_uuids=gpu_uuids(trainer), processes=process_group_of(trainer)
+        )
+        self._tracker.begin("setup")
         self._batches, self._in_epoch, self._planned = 0, False, False
         bar = trainer.progress_bar_callback
         self._print = print if bar is None else bar.print
-        trainer.save_checkpoint = _timed(trainer.save_checkpoint, self._run)  # type: ignore[method-assign]
+        trainer.save_checkpoint = _timed(trainer.save_checkpoint, self._tracker)  # type: ignore[method-assign]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """A run has ended."""
@@ -136,25 +138,25 @@ class FootprintMonitor(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """So that a resumed training goes on counting."""
-        checkpoint.setdefault(_STATES, {})[self._number(trainer)] = self._run.state_dict()
+        checkpoint.setdefault(_STATES, {})[self._number(trainer)] = self._tracker.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on counting where a checkpoint was written; lost work is told from the run folder of then."""
-        self._run.load_state_dict(checkpoint.get(_STATES, {}).get(self._number(trainer), {}))
+        self._tracker.load_state_dict(checkpoint.get(_STATES, {}).get(self._number(trainer), {}))
 
     # its phases
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The trial evaluation before training begins."""
-        self._run.begin("sanity_check")
+        self._tracker.begin("sanity_check")
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The trial evaluation ends."""
-        self._run.end("sanity_check")
+        self._tracker.end("sanity_check")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is set up."""
-        self._run.end("setup")
+        self._tracker.end("setup")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch begins."""
@@ -166,101 +168,101 @@ class FootprintMonitor(Callback):
             self._begin_epoch(trainer, skipped=batch_idx)
         if self._new_epoch:
             self._new_epoch = False
-            self._run.beat(0)
+            self._tracker.batch(0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A step; its energy is logged as often as the Trainer logs."""
-        self._run.step()
+        self._tracker.step()
         self._batches += 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connectors
         if every and self._batches % every == 0:
-            report = self._run.step_report() if trainer.loggers or self._has_bar(trainer) else None
-            if report is not None:
-                log(trainer, report.step_metrics(), step=trainer.global_step)
-                self._show(trainer, report.metrics())
+            snapshot = self._tracker.step_snapshot() if trainer.loggers or self._has_bar(trainer) else None
+            if snapshot is not None:
+                log(trainer, snapshot.step_metrics(), step=trainer.global_step)
+                self._show(trainer, snapshot.metrics())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch has ended, its evaluation included."""
-        self._run.end("train")
+        self._tracker.end("train")
         self._in_epoch = False
-        metrics = self._publish(trainer, self._run.end_epoch())
+        metrics = self._publish(trainer, self._tracker.end_epoch())
         # the step under which Lightning logs the metrics of the epoch
         log(trainer, metrics, step=max(0, trainer.global_step - 1))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation begins, in an epoch or by itself."""
         if not trainer.sanity_checking:
-            self._run.end("setup")
-            self._run.begin("validate")
+            self._tracker.end("setup")
+            self._tracker.begin("validate")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The energy up to an evaluation is known with its metrics, so that a checkpoint can be chosen by both."""
         if not trainer.sanity_checking:
-            self._run.exchange()
-            self._publish(trainer, self._run.report())
+            self._tracker.exchange()
+            self._publish(trainer, self._tracker.snapshot())
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """A batch of an evaluation, counted as a step where it is not one within a training."""
         if trainer.state.fn == "validate":
-            self._run.step()
+            self._tracker.step()
         else:
-            self._run.beat()
+            self._tracker.batch()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An evaluation ends."""
         if not trainer.sanity_checking:
-            self._run.end("validate")
+            self._tracker.end("validate")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A test begins."""
-        self._run.end("setup")
-        self._run.begin("test")
+        self._tracker.end("setup")
+        self._tracker.begin("test")
 
     def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """A step of a test."""
-        self._run.step()
+        self._tracker.step()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A test ends."""
-        self._run.end("test")
+        self._tracker.end("test")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A prediction begins."""
-        self._run.end("setup")
-        self._run.begin("predict")
+        self._tracker.end("setup")
+        self._tracker.begin("predict")
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """A step of a prediction."""
-        self._run.step()
+        self._tracker.step()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A prediction ends."""
-        self._run.end("predict")
+        self._tracker.end("predict")
 
     # what is evaluated by itself
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
         """Some samples are evaluated."""
         if trainer.state.fn == "validate":
-            self._run.count(_samples(trainer, batch))
+            self._tracker.count(_samples(trainer, batch))
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
         """Some samples are tested."""
-        self._run.count(_samples(trainer, batch))
+        self._tracker.count(_samples(trainer, batch))
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
         """Some samples are predicted."""
-        self._run.count(_samples(trainer, batch))
+        self._tracker.count(_samples(trainer, batch))
 
     # what the hooks share
 
     def _begin_epoch(self, trainer: Trainer, skipped: int = 0) -> None:
-        if not self._planned and self._run.running:
+        if not self._planned and self._tracker.running:
             self._planned = True
-            self._run.plan(plan_of(trainer, skipped))
-        self._run.begin("train", epoch=trainer.current_epoch)
+            self._tracker.plan(plan_of(trainer, skipped))
+        self._tracker.begin("train", epoch=trainer.current_epoch)
         self._in_epoch = self._new_epoch = True
 
     def _say(self, line: str) -> None:
@@ -272,12 +274,12 @@ class FootprintMonitor(Callback):
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning's connectors
         return str([each for each in callbacks if isinstance(each, FootprintMonitor)].index(self))
 
-    def _publish(self, trainer: Trainer, report: Report | None) -> dict[str, float]:
+    def _publish(self, trainer: Trainer, snapshot: RunSnapshot | None) -> dict[str, float]:
         """Let other callbacks and the progress bar have the values.
 
         As Lightning's LearningRateMonitor does it: through the module each value would take a third of a millisecond.
         """
-        metrics = {} if report is None else report.metrics()
+        metrics = {} if snapshot is None else snapshot.metrics()
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
         self._show(trainer, metrics)
         return metrics
@@ -297,15 +299,15 @@ class FootprintMonitor(Callback):
         trainer.__dict__.pop("save_checkpoint", None)
         close_rich_bar(trainer)
         self._print = print
-        report = self._run.stop(status, together=together)
-        if report is not None and trainer.state.fn in ("validate", "test", "predict"):
+        snapshot = self._tracker.stop(status, together=together)
+        if snapshot is not None and trainer.state.fn in ("validate", "test", "predict"):
             phase = cast(Phase, trainer.state.fn.value)
-            log(trainer, report.inference_metrics(phase), step=trainer.global_step)
-        if report is not None and trainer.is_global_zero and trainer.loggers:
-            from trainwatt.attach import attach  # noqa: PLC0415  # at the end only: importing it takes milliseconds
-            from trainwatt_lightning.trackers import trackers_of  # noqa: PLC0415
+            log(trainer, snapshot.inference_metrics(phase), step=trainer.global_step)
+        if snapshot is not None and trainer.is_global_zero and trainer.loggers:
+            from trainwatt.reporting.artifacts import attach  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+            from trainwatt_lightning.experiment_trackers import trackers_of  # noqa: PLC0415
 
-            attach(self._run.summary, trackers_of(trainer))
+            attach(self._tracker.summary, trackers_of(trainer))
 
 
 def log(trainer: Trainer, metrics: dict[str, float], step: int) -> None:
@@ -328,7 +330,7 @@ def _samples(trainer: Trainer, batch: Any) -> int | None:
     return len(batch) if isinstance(batch, torch.Tensor) and batch.dim() and trainer.world_size == 1 else None
 
 
-def _timed(save_checkpoint: Callable[..., None], run: Run) -> Callable[..., None]:
+def _timed(save_checkpoint: Callable[..., None], run: Tracker) -> Callable[..., None]:
     """No hook tells when a checkpoint has been written, so the Trainer's own method is timed for the run."""
 
     @functools.wraps(save_checkpoint)

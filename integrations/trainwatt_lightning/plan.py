@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainwatt.plan import Plan, stops_early
+from trainwatt.projection.plan import Plan, stops_early
 
 
 def plan_of(trainer: Any, skipped: int = 0) -> Plan:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from trainwatt.green import Decision, GreenStopper, Terms
-from trainwatt.schedule import torch_rates
-from trainwatt_lightning.framework import Callback, LightningModule, MisconfigurationException, Trainer
+from trainwatt.stopping.lr_schedule import torch_rates
+from trainwatt.tracking.green_stopper import Decision, GreenStopper, StoppingCriteria
+from trainwatt_lightning.compat import Callback, LightningModule, MisconfigurationException, Trainer
 from trainwatt_lightning.monitor import gpu_uuids, log
-from trainwatt_lightning.processes import processes_of
+from trainwatt_lightning.process_group import process_group_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trainwatt.settings import Measured
+    from trainwatt.tracking.settings import Measured
 
 _log = logging.getLogger("trainwatt")
 
@@ -78,7 +78,7 @@ class GreenEarlyStopping(Callback):
         super().__init__()
         if mode not in ("min", "max"):
             raise MisconfigurationException(f"`mode` can be min, max, got {mode}")
-        terms = Terms(
+        terms = StoppingCriteria(
             min_gain_per_kwh,
             min_gain_per_percent,
             patience,
@@ -116,18 +116,20 @@ class GreenEarlyStopping(Callback):
             return
         if self._at_epoch_end is None:
             self._at_epoch_end = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
-        self._stopper.start(gpu_uuids(trainer), processes_of(trainer))
+        self._stopper.start(gpu_uuids(trainer), process_group_of(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The length of the training is known."""
-        few = self._stopper.few(_evaluations(trainer), "val_check_interval=0.25 gives four in each epoch")
+        few = self._stopper.too_few_evaluations_warning(
+            _evaluations(trainer), "val_check_interval=0.25 gives four in each epoch"
+        )
         if few and trainer.is_global_zero:
             _log.warning("trainwatt: %s", few)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """A budget may be spent within an epoch."""
         if trainer.world_size == 1:  # several agree at evaluations only
-            self._apply(trainer, self._stopper.look(f"step {trainer.global_step}"))
+            self._apply(trainer, self._stopper.check_budget(f"step {trainer.global_step}"))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch has ended."""
@@ -160,8 +162,8 @@ class GreenEarlyStopping(Callback):
         if trainer.is_global_zero:
             value = float(metrics[self.monitor])
             when = f"epoch {trainer.current_epoch}"
-            decision = self._stopper.evaluated(
-                value, done=_done(trainer), when=when, lr_left=_lr_left(trainer), metric=self.monitor
+            decision = self._stopper.evaluate(
+                value, done=_done(trainer), when=when, remaining_lr=_remaining_lr(trainer), metric=self.monitor
             )
             metrics.update({name: torch.tensor(gain) for name, gain in decision.metrics.items()})
             log(trainer, dict(decision.metrics), step=max(0, trainer.global_step - 1))
@@ -214,7 +216,7 @@ def _evaluations(trainer: Trainer) -> int:
     return int(epochs * within / (trainer.check_val_every_n_epoch or 1))
 
 
-def _lr_left(trainer: Trainer) -> list[float] | None:
+def _remaining_lr(trainer: Trainer) -> list[float] | None:
     """What the first scheduler is still going to do."""
     done = _done(trainer)
     if not trainer.lr_scheduler_configs or not done:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
-from trainwatt.attach import ExperimentTracker, attach, found
-from trainwatt.bar import bar_texts
+from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS
-from trainwatt.report import Report, Status
-from trainwatt.run import Run, status_of
-from trainwatt.run_sinks import run_sinks
-from trainwatt.settings import Settings
+from trainwatt.records.snapshot import RunSnapshot, Status
+from trainwatt.reporting.artifacts import ExperimentTracker, attach, found
+from trainwatt.reporting.progress_bar import bar_texts
+from trainwatt.reporting.run_sinks import run_sinks
 from trainwatt.site import Site
-from trainwatt.timeline import Phase, Span
-from trainwatt_transformers.card import add_emissions
-from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry, measure, meter_of
+from trainwatt.tracking.settings import Settings
+from trainwatt.tracking.tracker import Tracker, status_of
+from trainwatt_transformers.experiment_trackers import trackers_at_the_start, trackers_of
+from trainwatt_transformers.instrumented_trainer import calling_trainer, gpu_uuids, log_entry, measure, meter_of
+from trainwatt_transformers.model_card import add_emissions
 from trainwatt_transformers.plan import plan_of
-from trainwatt_transformers.processes import processes_of
-from trainwatt_transformers.trackers import trackers_at_the_start, trackers_of
+from trainwatt_transformers.process_group import process_group_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -113,7 +113,7 @@ class FootprintCallback(TrainerCallback):
             run_name=run_name,
         )
         self._prog_bar = prog_bar
-        self._run = Run(settings, run_sinks(settings, self._say))
+        self._tracker = Tracker(settings, run_sinks(settings, self._say))
         self._trainer: Trainer | None = None  # while it is being measured
         self._late = self._alone = self._evaluating = self._epoch_over = self._told = self._new_epoch = False
         self._epoch: int | None = None
@@ -125,7 +125,7 @@ class FootprintCallback(TrainerCallback):
     @property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the last run that has ended; empty before."""
-        return self._run.summary
+        return self._tracker.summary
 
     def attach(self, trainer: Trainer) -> Self:
         """Measure a Trainer that exists already.
@@ -146,9 +146,9 @@ class FootprintCallback(TrainerCallback):
     def training(self, trainer: Trainer) -> Iterator[None]:
         """A call of ``train``: a run."""
         with self._measuring(trainer, None):
-            self._run.begin("setup")
+            self._tracker.begin("setup")
             yield
-        self._trained = self._run.summary
+        self._trained = self._tracker.summary
 
     @contextmanager
     def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> Iterator[None]:
@@ -158,7 +158,10 @@ class FootprintCallback(TrainerCallback):
             return
         self._evaluating, self._by_itself = True, self._trainer is None
         try:
-            with nullcontext() if self._trainer else self._measuring(trainer, phase, prefix), self._run.phase(phase):
+            with (
+                nullcontext() if self._trainer else self._measuring(trainer, phase, prefix),
+                self._tracker.phase(phase),
+            ):
                 yield
         finally:
             self._evaluating = False
@@ -166,20 +169,20 @@ class FootprintCallback(TrainerCallback):
     @contextmanager
     def saving(self) -> Iterator[None]:
         """A checkpoint is being written: what a resumed training goes on from is in its ``trainer_state.json``."""
-        if self._trainer is not None and (state := self._run.state_dict()):
+        if self._trainer is not None and (state := self._tracker.state_dict()):
             _states(self._trainer.state)[_STATE] = state
-        with self._run.phase("checkpoint"):
+        with self._tracker.phase("checkpoint"):
             yield
 
     def inferred(self, samples: int | None) -> None:
         """So many samples have been evaluated or predicted, counted where that was not within a training."""
         if self._by_itself and self._evaluating:
-            self._run.count(samples)
+            self._tracker.count(samples)
 
     def card_written(self, trainer: Trainer) -> None:
         """A model card has been written: it gets the emissions of the training, or of the training so far."""
-        report = self._run.report() if self._trainer is not None and not self._evaluating else None
-        add_emissions(trainer, report.summary() if report is not None else self._trained)
+        snapshot = self._tracker.snapshot() if self._trainer is not None and not self._evaluating else None
+        add_emissions(trainer, snapshot.summary() if snapshot is not None else self._trained)
 
     # the phases of a training, told by its hooks
 
@@ -195,15 +198,15 @@ class FootprintCallback(TrainerCallback):
         """All is set up; once more where the Trainer begins anew with a smaller batch."""
         if self._trainer is None:
             self._begin_late(args)
-        self._run.end("setup")
-        self._run.end("train")
+        self._tracker.end("setup")
+        self._tracker.end("train")
         self._epoch, self._epoch_over = int(state.epoch or 0), False
         self._step_tokens = self._epoch_tokens = state.num_input_tokens_seen
-        self._run.load_state_dict(_states(state).pop(_STATE, {}))
+        self._tracker.load_state_dict(_states(state).pop(_STATE, {}))
         if self._trainer is not None:
             callbacks = self._trainer.callback_handler.callbacks
             loader = kwargs.get("train_dataloader")
-            self._run.plan(plan_of(args, state, loader, self._trainer.eval_dataset, callbacks))
+            self._tracker.plan(plan_of(args, state, loader, self._trainer.eval_dataset, callbacks))
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -214,8 +217,8 @@ class FootprintCallback(TrainerCallback):
             if self._trainer is not None and args.logging_strategy != "no":
                 log_entry(self._trainer, values)
         if (trainer := self._trainer) is not None and self._trackers is None and state.is_world_process_zero:
-            self._trackers = found(lambda: trackers_at_the_start(trainer, self._run.report()))
-        self._run.begin("train", epoch=self._epoch)
+            self._trackers = found(lambda: trackers_at_the_start(trainer, self._tracker.snapshot()))
+        self._tracker.begin("train", epoch=self._epoch)
         self._epoch = None  # those that follow are counted on
         self._new_epoch = True
 
@@ -225,26 +228,26 @@ class FootprintCallback(TrainerCallback):
         """An epoch's first batch has been loaded."""
         if self._new_epoch:
             self._new_epoch = False
-            self._run.beat(0)
+            self._tracker.batch(0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A step of the optimizer."""
-        self._run.step()
+        self._tracker.step()
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A batch of an evaluation or a prediction, counted as a step where it is not one within a training."""
         if self._alone:
-            self._run.step()
+            self._tracker.step()
         else:
-            self._run.beat()
+            self._tracker.batch()
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The steps of an epoch are made; its evaluation and checkpoint follow."""
-        self._run.end("train")
+        self._tracker.end("train")
         self._epoch_over = True
 
     def on_train_end(
@@ -254,7 +257,7 @@ class FootprintCallback(TrainerCallback):
         if self._late:
             self._late = False
             self._stop("finished")
-            self._trained = self._run.summary
+            self._trained = self._tracker.summary
 
     def on_log(
         self,
@@ -265,7 +268,7 @@ class FootprintCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """The Trainer logs: with a loss within a training, with the mean loss at its end."""
-        if not self._run.running or logs is None or self._evaluating:
+        if not self._tracker.running or logs is None or self._evaluating:
             return
         if "loss" in logs:
             _add(self._step_values(state), logs, state)
@@ -282,9 +285,9 @@ class FootprintCallback(TrainerCallback):
         except BaseException as error:
             self._stop(status_of(error))
             raise
-        report = self._stop("finished")
+        snapshot = self._stop("finished")
         if phase:
-            metrics = report.inference_metrics(phase) if report else {}
+            metrics = snapshot.inference_metrics(phase) if snapshot else {}
             log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
 
     def _start(self, trainer: Trainer, kind: str) -> None:
@@ -298,14 +301,14 @@ class FootprintCallback(TrainerCallback):
                 "take 'codecarbon' out of report_to."
             )
         self._trackers = found(lambda: trackers_of(trainer)) if kind and trainer.is_world_process_zero() else None
-        self._run.start(kind, gpu_uuids=gpu_uuids(trainer), processes=processes_of(trainer.args))
+        self._tracker.start(kind, gpu_uuids=gpu_uuids(trainer), processes=process_group_of(trainer.args))
 
-    def _stop(self, status: Status) -> Report | None:
+    def _stop(self, status: Status) -> RunSnapshot | None:
         self._trainer, self._alone = None, False
-        report = self._run.stop(status, together=status == "finished")
-        if report is not None:
-            attach(self._run.summary, self._trackers or [])
-        return report
+        snapshot = self._tracker.stop(status, together=status == "finished")
+        if snapshot is not None:
+            attach(self._tracker.summary, self._trackers or [])
+        return snapshot
 
     def _begin_late(self, args: TrainingArguments) -> None:
         """A callback that was added to a Trainer, or serves one that is not transformers' own, is first called here."""
@@ -315,7 +318,7 @@ class FootprintCallback(TrainerCallback):
                 "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are counted as what "
                 "they interrupt, and values come too late for what was to report before this callback."
             )
-            self._run.start(processes=processes_of(args))
+            self._tracker.start(processes=process_group_of(args))
         elif meter_of(trainer) is self:
             self.attach(trainer)
             self._start(trainer, "")
@@ -325,18 +328,18 @@ class FootprintCallback(TrainerCallback):
 
     def _step_values(self, state: TrainerState) -> dict[str, float]:
         """The training since this was last called."""
-        report, tokens = self._run.step_report(), state.num_input_tokens_seen - self._step_tokens
+        snapshot, tokens = self._tracker.step_snapshot(), state.num_input_tokens_seen - self._step_tokens
         self._step_tokens = state.num_input_tokens_seen
-        values = report.step_metrics() | _per_token(report.recent, tokens) if report else {}
-        self._show(report)
+        values = snapshot.step_metrics() | _per_token(snapshot.recent, tokens) if snapshot else {}
+        self._show(snapshot)
         return values
 
     def _epoch_values(self, state: TrainerState) -> dict[str, float]:
         """The run up to the end of an epoch, and this epoch."""
-        report, tokens = self._run.end_epoch(), state.num_input_tokens_seen - self._epoch_tokens
+        snapshot, tokens = self._tracker.end_epoch(), state.num_input_tokens_seen - self._epoch_tokens
         self._epoch_tokens, self._epoch_over = state.num_input_tokens_seen, False
-        values = report.metrics() | _per_token(report.epoch.get("train", Span()), tokens) if report else {}
-        self._show(report)
+        values = snapshot.metrics() | _per_token(snapshot.epoch.get("train", Span()), tokens) if snapshot else {}
+        self._show(snapshot)
         return values
 
     def _say(self, line: str) -> None:
@@ -346,13 +349,13 @@ class FootprintCallback(TrainerCallback):
         write = next((bar.write for bar in bars if bar is not None), print)
         write(line)
 
-    def _show(self, report: Report | None) -> None:
+    def _show(self, snapshot: RunSnapshot | None) -> None:
         """On transformers' own progress bar."""
-        if not (self._prog_bar and report and self._trainer):
+        if not (self._prog_bar and snapshot and self._trainer):
             return
         for callback in self._trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
-                callback.training_bar.set_postfix(bar_texts(report.metrics()), refresh=False)
+                callback.training_bar.set_postfix(bar_texts(snapshot.metrics()), refresh=False)
 
 
 def _add(values: dict[str, float], logs: dict[str, Any], state: TrainerState) -> None:

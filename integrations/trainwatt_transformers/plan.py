@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
-from trainwatt.plan import Plan, stops_early
+from trainwatt.projection.plan import Plan, stops_early
 
 
 def plan_of(

@@ -9,15 +9,15 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from trainwatt.green import Decision, GreenStopper, Terms
-from trainwatt.schedule import torch_rates
-from trainwatt_transformers.measured import calling_trainer, gpu_uuids, log_entry
-from trainwatt_transformers.processes import processes_of
+from trainwatt.stopping.lr_schedule import torch_rates
+from trainwatt.tracking.green_stopper import Decision, GreenStopper, StoppingCriteria
+from trainwatt_transformers.instrumented_trainer import calling_trainer, gpu_uuids, log_entry
+from trainwatt_transformers.process_group import process_group_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trainwatt.settings import Measured
+    from trainwatt.tracking.settings import Measured
 
 _log = logging.getLogger("trainwatt")
 
@@ -72,7 +72,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         super().__init__()
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode must be 'min', 'max' or None for greater_is_better, got {mode!r}")
-        terms = Terms(
+        terms = StoppingCriteria(
             min_gain_per_kwh,
             min_gain_per_percent,
             patience,
@@ -92,7 +92,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
-        terms = {name: getattr(self._stopper.terms, name) for name in Terms.__slots__}
+        terms = {name: getattr(self._stopper.terms, name) for name in StoppingCriteria.__slots__}
         options = {name: value for name, value in self._options.items() if _is_plain(value)}
         arguments = {"monitor": self.monitor, "mode": self.mode, "verbose": self.verbose, **terms, **options}
         return {"args": arguments, "attributes": {"history": self._stopper.state_dict()}}
@@ -110,18 +110,22 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         cast("dict[str, Any]", state.stateful_callbacks).setdefault(type(self).__name__, self.state())
         self._stopper.mode = self._direction(args)
         trainer = calling_trainer(self)
-        self._stopper.start(gpu_uuids(trainer) if trainer else None, processes_of(args))
+        self._stopper.start(gpu_uuids(trainer) if trainer else None, process_group_of(args))
         if state.is_world_process_zero:
             if self.history:
                 self._stopper.load_state_dict(self.history)
             steps = state.eval_steps if args.eval_strategy == "steps" else None
             expected = state.max_steps // steps if steps else int(state.num_train_epochs)
-            self._say(self._stopper.few(expected, 'eval_strategy="steps", eval_steps=0.05 gives twenty'))
+            self._say(
+                self._stopper.too_few_evaluations_warning(
+                    expected, 'eval_strategy="steps", eval_steps=0.05 gives twenty'
+                )
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A budget may be spent within an epoch."""
         if args.world_size == 1:  # several agree at evaluations only
-            self._apply(args, control, self._stopper.look(f"step {state.global_step}"))
+            self._apply(args, control, self._stopper.check_budget(f"step {state.global_step}"))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation has ended."""
@@ -137,7 +141,7 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
             left = torch_rates(kwargs.get("lr_scheduler"), max(0, state.max_steps - state.global_step))
             done = state.global_step / state.max_steps if state.max_steps > 0 else None
             when = f"step {state.global_step}"
-            decision = self._stopper.evaluated(metrics[name], done=done, when=when, lr_left=left, metric=name)
+            decision = self._stopper.evaluate(metrics[name], done=done, when=when, remaining_lr=left, metric=name)
         trainer = calling_trainer(self)
         if trainer is not None:
             log_entry(trainer, dict(decision.metrics))

@@ -12,24 +12,36 @@ from trainwatt.version import __version__
 
 if TYPE_CHECKING:
     from trainwatt.api import measure
-    from trainwatt.comparison import Comparison, compare
-    from trainwatt.green import GreenStopper
-    from trainwatt.jobs import read_run
-    from trainwatt.recorded import RecordedRun
-    from trainwatt.run import Run
+    from trainwatt.records.job_reader import read_run
+    from trainwatt.records.recorded_run import RecordedRun
+    from trainwatt.reporting.comparison import Comparison, compare
     from trainwatt.site import Site
+    from trainwatt.tracking.green_stopper import GreenStopper
+    from trainwatt.tracking.tracker import Run, Tracker
 
-__all__ = ["Comparison", "GreenStopper", "RecordedRun", "Run", "Site", "__version__", "compare", "measure", "read_run"]
+__all__ = [
+    "Comparison",
+    "GreenStopper",
+    "RecordedRun",
+    "Run",
+    "Site",
+    "Tracker",
+    "__version__",
+    "compare",
+    "measure",
+    "read_run",
+]
 
 _HOMES = {
-    "Comparison": "trainwatt.comparison",
-    "GreenStopper": "trainwatt.green",
-    "RecordedRun": "trainwatt.recorded",
-    "Run": "trainwatt.run",
+    "Comparison": "trainwatt.reporting.comparison",
+    "GreenStopper": "trainwatt.tracking.green_stopper",
+    "RecordedRun": "trainwatt.records.recorded_run",
+    "Run": "trainwatt.tracking.tracker",
     "Site": "trainwatt.site",
-    "compare": "trainwatt.comparison",
+    "Tracker": "trainwatt.tracking.tracker",
+    "compare": "trainwatt.reporting.comparison",
     "measure": "trainwatt.api",
-    "read_run": "trainwatt.jobs",
+    "read_run": "trainwatt.records.job_reader",
 }
 
 

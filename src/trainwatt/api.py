@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainwatt.run import Run
-from trainwatt.run_sinks import run_sinks
-from trainwatt.settings import Settings
+from trainwatt.reporting.run_sinks import run_sinks
+from trainwatt.tracking.settings import Settings
+from trainwatt.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trainwatt.settings import Options
+    from trainwatt.tracking.settings import Options
 
 
-def measure(**options: Unpack[Options]) -> Run:
+def measure(**options: Unpack[Options]) -> Tracker:
     """Measure a block of code, or a loop of one's own.
 
     >>> with measure(zone="FR", output_dir=None, verbose=False) as run:
@@ -28,10 +28,10 @@ def measure(**options: Unpack[Options]) -> Run:
     For those who cannot indent: ``run = measure().start()``, and at the end ``run.stop()``.
 
     Args:
-        options: where it runs, what to measure, where to write; see :class:`trainwatt.settings.Settings`.
+        options: where it runs, what to measure, where to write; see :class:`trainwatt.tracking.settings.Settings`.
 
     Raises:
         ArgumentError: names the argument, what was given, and what would be right.
     """
     settings = Settings.check(**options)
-    return Run(settings, run_sinks(settings))
+    return Tracker(settings, run_sinks(settings))

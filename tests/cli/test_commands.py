@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 from tests.export.runs import summary_at
 from trainwatt.cli import COMMANDS, main
-from trainwatt.record import RunFolder
+from trainwatt.records.run_folder import RunFolder
 from trainwatt.site import Site
 
 Capture = pytest.CaptureFixture[str]

@@ -9,13 +9,13 @@ import pytest
 
 from trainwatt import measure
 from trainwatt.cli import main
-from trainwatt.record import read_summary
+from trainwatt.records.run_folder import read_summary
 
 
 def run(folder: Path, name: str) -> Path:
     with measure(output_dir=folder, run_name=name, zone="FR", devices="ram", verbose=False) as measured:
         measured.step()
-        measured.settle()
+        measured.wait_until_settled()
     return folder / name
 
 

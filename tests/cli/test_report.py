@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.html.runs import trained
+from tests.reporting.html.runs import trained
 from trainwatt.cli import main
 
 Capture = pytest.CaptureFixture[str]

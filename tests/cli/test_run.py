@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import typed
+from tests.support.terminal import typed
 from trainwatt import read_run
 
 TRAINWATT = [sys.executable, "-m", "trainwatt", "run", "--zone", "FR", "--name", "run"]

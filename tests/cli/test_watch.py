@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import typed
+from tests.support.terminal import typed
 from trainwatt import measure
 from trainwatt.cli import main
 

@@ -28,7 +28,7 @@ from standins.nvml import Constant, Square, h100
 from tests.conformance.cases import CASES, Case
 from trainwatt.errors import ArgumentError
 from trainwatt.live import GreatBritain
-from trainwatt.record import read_events, read_summary
+from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt.site import Site
 
 STEADY_W = 100.0

@@ -13,7 +13,7 @@ import pytest
 from standins import nvml as standin
 from tests.conformance.cases import CASES, FITTED, INFERRED, PROJECTED
 from tests.conformance.driver import STEADY_W
-from tests.side_by_side import Program, side_by_side, wanted
+from tests.support.side_by_side import Program, side_by_side, wanted
 
 FRAMEWORKS = {
     "lightning": ("lightning", {}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainwatt.record import read_summary
+from trainwatt.records.run_folder import read_summary
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from standins import nvml as standin
-from trainwatt.jobs import read_run
+from trainwatt.records.job_reader import read_run
 
 TRAINING = Path(__file__).with_name("training.py")
 WATTS = 250.0

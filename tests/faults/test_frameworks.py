@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainwatt.jobs import read_run
+from trainwatt.records.job_reader import read_run
 
 SCRIPT = Path(__file__).with_name("in_framework.py")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process of Windows at once")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwatt.api import measure
-from trainwatt.run import Run
+from trainwatt.tracking.tracker import Tracker
 
 
 def say(*words: object) -> None:
@@ -34,7 +34,7 @@ def _empty_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def train(run: Run, seconds: float, what: str) -> None:
+def train(run: Tracker, seconds: float, what: str) -> None:
     end_s = time.monotonic() + seconds
     epoch = 0
     while time.monotonic() < end_s:

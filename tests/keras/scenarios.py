@@ -43,8 +43,8 @@ from tests.keras.training import (  # noqa: E402
     points,
 )
 from trainwatt.errors import ArgumentError  # noqa: E402
-from trainwatt.record import read_events, read_summary  # noqa: E402
-from trainwatt_keras import FootprintMonitor, calls  # noqa: E402
+from trainwatt.records.run_folder import read_events, read_summary  # noqa: E402
+from trainwatt_keras import FootprintMonitor, model_calls  # noqa: E402
 from trainwatt_keras.plan import plan_of  # noqa: E402
 
 LOADED_BY_US = [name for name in FRAMEWORKS if name in sys.modules]
@@ -504,7 +504,7 @@ class Planner(keras.callbacks.Callback):
         self.plan: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.plan = plan_of(self.params, calls.current(self.model), [])
+        self.plan = plan_of(self.params, model_calls.current(self.model), [])
 
 
 @scenario

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import typed
+from tests.support.terminal import typed
 
 SCRIPT = """
 from tests.keras.training import classifier, points

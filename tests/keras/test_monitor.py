@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from standins import nvml as standin
-from tests.side_by_side import Program, side_by_side, wanted
+from tests.support.side_by_side import Program, side_by_side, wanted
 
 BATCHES, VAL_BATCHES, BATCH = 8, 2, 16
 FITTED = {

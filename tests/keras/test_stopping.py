@@ -15,7 +15,7 @@ import pytest
 from standins import nvml as standin
 from standins.nvml import Constant, h100
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
-from trainwatt.record import read_events
+from trainwatt.records.run_folder import read_events
 from trainwatt_keras import FootprintMonitor, GreenEarlyStopping
 
 # Keras's torch backend converts tensors in a way that NumPy 2 deprecates

@@ -16,7 +16,7 @@ from torch import Tensor
 from standins import nvml as standin
 from standins.nvml import Code, Constant, Fault, Machine, Slice, Square, a100, h100, p100
 from tests.lightning.training import Classifier, Data, trainer_with
-from trainwatt.record import read_events
+from trainwatt.records.run_folder import read_events
 from trainwatt_lightning import FootprintMonitor
 
 

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.lightning.training import BATCHES, VAL_BATCHES, Classifier, Data, trainer_with
-from trainwatt.bar import UNITS
-from trainwatt.record import read_events, read_summary
+from trainwatt.records.run_folder import read_events, read_summary
+from trainwatt.reporting.progress_bar import UNITS
 from trainwatt_lightning import FootprintMonitor
 
 EPOCH_METRICS = {

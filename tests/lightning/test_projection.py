@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 from tests.lightning.training import BATCHES, VAL_BATCHES, Classifier, Data, trainer_with
 from trainwatt.errors import ArgumentError
-from trainwatt.plan import Plan
-from trainwatt.record import read_events
+from trainwatt.projection.plan import Plan
+from trainwatt.records.run_folder import read_events
 from trainwatt_lightning import FootprintMonitor
 from trainwatt_lightning.plan import plan_of
 

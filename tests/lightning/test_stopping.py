@@ -16,7 +16,7 @@ from standins.nvml import Constant, h100
 from tests.lightning.training import Classifier, Data, Names, trainer_with
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
 from trainwatt.errors import ArgumentError
-from trainwatt.record import read_events
+from trainwatt.records.run_folder import read_events
 from trainwatt_lightning import FootprintMonitor, GreenEarlyStopping
 
 

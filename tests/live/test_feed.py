@@ -20,7 +20,7 @@ from trainwatt.live import ElectricityMaps, GreatBritain, Interval
 from trainwatt.live.cache import Fetched, cache_folder, load, save
 from trainwatt.live.feed import Feed
 from trainwatt.live.fetch import FetchError, fetch
-from trainwatt.live.known import Known
+from trainwatt.live.intervals import Intervals
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ INTERVALS = st.lists(st.floats(0, 1000), min_size=1, max_size=20).map(
 
 @given(INTERVALS, st.floats(-50, 2500), st.floats(1, 500))
 def test_a_mean_lies_between_the_least_and_the_most(intervals: list[Interval], begin_s: float, length_s: float) -> None:
-    mean = Known(intervals).mean(begin_s, begin_s + length_s)
+    mean = Intervals(intervals).mean(begin_s, begin_s + length_s)
     if mean is None:
         assert begin_s >= intervals[-1].end_s or begin_s + length_s <= 0
     else:
@@ -275,11 +275,11 @@ def test_a_mean_lies_between_the_least_and_the_most(intervals: list[Interval], b
 
 
 def test_the_last_figure_stands_in_for_a_while() -> None:
-    known = Known([Interval(0, 100, 5.0)], carry_s=50)
+    known = Intervals([Interval(0, 100, 5.0)], carry_s=50)
     assert [known.at(time_s) for time_s in (-1, 0, 99, 149, 151)] == [None, 5.0, 5.0, 5.0, None]
 
 
 def test_a_later_figure_takes_the_place_of_an_earlier_one() -> None:
-    known = Known([Interval(0, 100, 5.0), Interval(100, 200, 6.0)]).updated([Interval(0, 100, 7.0)], since_s=0)
+    known = Intervals([Interval(0, 100, 5.0), Interval(100, 200, 6.0)]).updated([Interval(0, 100, 7.0)], since_s=0)
     assert (known.at(50), known.at(150), len(known)) == (7.0, 6.0, 2)
     assert len(known.updated([], since_s=150)) == 1

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from standins import boot, nvml
-from trainwatt.html import past
-from trainwatt.jobs import merge, read_run
-from trainwatt.record import read_summary
+from trainwatt.records.job_reader import merge, read_run
+from trainwatt.records.run_folder import read_summary
+from trainwatt.reporting.html import run_history
 
 ROOT = Path(__file__).parents[2]
 WAVES = [nvml.Square(180 + 60 * board, 220 + 60 * board, 0.4) for board in range(6)]  # no two alike
@@ -140,5 +140,5 @@ def test_a_run_that_is_read_back_is_the_job_and_so_is_its_power_over_time(hosts:
     run = read_run(hosts.folder / job / "run")
     assert run.summary["total_j"] == pytest.approx(merge([run.folder])["total_j"])
     assert {each["id"] for each in run.summary["devices"]} >= hosts.truth_j(run.summary).keys()
-    drawn_j = sum(part.watts * (part.to_s - part.from_s) for part in past.power(run))
+    drawn_j = sum(part.watts * (part.to_s - part.from_s) for part in run_history.power(run))
     assert drawn_j == pytest.approx(run.summary["total_j"], rel=0.1 if job == "killed" else 0.03)

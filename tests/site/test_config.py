@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trainwatt.errors import ArgumentError
 from trainwatt.live import Denmark, ElectricityMaps, GreatBritain
-from trainwatt.settings import Settings
 from trainwatt.site import Site
+from trainwatt.tracking.settings import Settings
 
 
 def file(path: Path, text: str) -> Path:

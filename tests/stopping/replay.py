@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainwatt.projection import project_course
-from trainwatt.stopping import GreenStopping, Mode, Price
+from trainwatt.projection.projection import project_from_checkpoints
+from trainwatt.stopping.rule import Mode, Price, StoppingRule
 
 CURVES = Path(__file__).parents[2] / "benchmarks" / "stopping" / "curves.csv.gz"
 PERCENT = 0.1  # points per 1 % of the run
@@ -46,11 +46,11 @@ def curves() -> Iterator[Curve]:
 
 def stop_of_the_rule(curve: Curve, state: Mapping[str, Any]) -> int | None:
     """After how many evaluations the rule alone stops, with the energies that a callback has measured."""
-    rule = GreenStopping(Price(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
+    rule = StoppingRule(Price(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
     energies_kwh = state["rule"]["energies_kwh"]
     course = [((number + 1) / len(curve.values), kwh) for number, kwh in enumerate(energies_kwh)]
     for number, (value, spent_kwh) in enumerate(zip(curve.values, energies_kwh, strict=False), 1):
-        planned = project_course(course[:number])
+        planned = project_from_checkpoints(course[:number])
         if rule.update(value, spent_kwh, planned_kwh=planned.central if planned else None).stop:
             return number
     return None

@@ -21,7 +21,7 @@ from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback, 
 
 from tests.transformers.training import BATCH, BATCHES, TOKENS, model, sentences, trainer_with
 from trainwatt.errors import ArgumentError
-from trainwatt.record import read_events, read_summary
+from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt_transformers import FootprintCallback
 
 EPOCH_METRICS = {

@@ -7,8 +7,8 @@ import pytest
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from tests.transformers.training import BATCH, BATCHES, trainer_with
-from trainwatt.plan import Plan
-from trainwatt.record import read_events
+from trainwatt.projection.plan import Plan
+from trainwatt.records.run_folder import read_events
 from trainwatt_transformers import FootprintCallback
 from trainwatt_transformers.plan import plan_of
 

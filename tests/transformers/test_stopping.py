@@ -13,7 +13,7 @@ from standins.nvml import Constant, h100
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
 from tests.transformers.training import BATCH, sentences, trainer_with
 from trainwatt.errors import ArgumentError
-from trainwatt.record import read_events
+from trainwatt.records.run_folder import read_events
 from trainwatt_transformers import FootprintCallback, GreenEarlyStoppingCallback
 
 

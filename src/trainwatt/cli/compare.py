@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.cli.report import add_runs
 from trainwatt.cli.shared import command, show
-from trainwatt.comparison import Comparison
-from trainwatt.jobs import read_run
-from trainwatt.recorded import RecordedRun
+from trainwatt.records.job_reader import read_run
+from trainwatt.records.recorded_run import RecordedRun
+from trainwatt.reporting.comparison import Comparison
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
@@ -32,8 +32,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print or write the comparison."""
-    from trainwatt.html import comparison_page, write  # noqa: PLC0415  # other commands need none of it
-    from trainwatt.html.pareto import chosen_metric, standings  # noqa: PLC0415
+    # other commands need none of it
+    from trainwatt.reporting.html import comparison_page, write  # noqa: PLC0415
+    from trainwatt.reporting.html.pareto import chosen_metric, standings  # noqa: PLC0415
 
     runs = [read_run(folder) for folder in options.folders]
     metric = chosen_metric(runs, options.metric)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from trainwatt.cli.diagnosis import examine
 from trainwatt.cli.shared import command, show
-from trainwatt.doctor import examine
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

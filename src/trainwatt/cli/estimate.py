@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import add_site, command, positive, show, site_of
-from trainwatt.estimate import estimate
+from trainwatt.reporting.pretraining_estimate import estimate
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

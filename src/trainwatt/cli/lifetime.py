@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainwatt.cli.shared import command, positive, show, summary_of
 from trainwatt.errors import ArgumentError
 from trainwatt.export import facts
-from trainwatt.lifetime import lifetime
+from trainwatt.footprint.lifetime import lifetime
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import command, show
-from trainwatt.jobs import merge
-from trainwatt.record import write_summary
+from trainwatt.records.job_reader import merge
+from trainwatt.records.run_folder import write_summary
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.cli.shared import add_site, command, kwh, show, site_of
 from trainwatt.errors import ArgumentError
-from trainwatt.footprint import Footprint, footprint, ranking
+from trainwatt.footprint.footprint import Footprint, footprint, ranking
+from trainwatt.formatting import energy_text, mass_range_text, table
 from trainwatt.quantity import Quantity
 from trainwatt.site import Factor, Site, tables
-from trainwatt.text import energy_text, mass_range_text, table
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands

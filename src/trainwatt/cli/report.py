@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import command, show
-from trainwatt.jobs import read_run
+from trainwatt.records.job_reader import read_run
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
@@ -34,7 +34,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from trainwatt.html import REPORT, report, write  # noqa: PLC0415  # other commands need none of it
+    from trainwatt.reporting.html import REPORT, report, write  # noqa: PLC0415  # other commands need none of it
 
     runs = [read_run(folder) for folder in options.folders]
     path: Path = options.write or (runs[0].folder / REPORT if len(runs) == 1 else Path("comparison.html"))

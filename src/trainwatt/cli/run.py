@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainwatt.api import measure
 from trainwatt.cli.shared import add_site, command, positive, site_of
-from trainwatt.digest import digest
 from trainwatt.errors import ArgumentError
 from trainwatt.power.device import KINDS
-from trainwatt.run import Run
-from trainwatt.terminal import show
+from trainwatt.records.summary_view import summary_view
+from trainwatt.reporting.terminal import show
+from trainwatt.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
-    from trainwatt.report import Status
+    from trainwatt.records.snapshot import Status
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _OF_THE_TERMINAL = ("SIGINT", "SIGQUIT")  # Ctrl-C and Ctrl-\, which it sends to the command, too
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _measured(measured: Run, words: list[str], options: argparse.Namespace) -> int:
+def _measured(measured: Tracker, words: list[str], options: argparse.Namespace) -> int:
     measured.start()
     status: Status = "failed"
     code = _NOT_FOUND
@@ -85,7 +85,7 @@ def _measured(measured: Run, words: list[str], options: argparse.Namespace) -> i
         sys.stderr.write(f"trainwatt: {words[0]}: {error.strerror}\n")
     finally:
         code = code if code >= 0 else _BY_SIGNAL - code
-        measured.note({"event": "exit", "code": code})
+        measured.log_event({"event": "exit", "code": code})
         measured.stop(status)
     return code
 
@@ -126,10 +126,10 @@ def _status(code: int) -> Status:
     return "interrupted" if -code in ends or code - _BY_SIGNAL in ends else "failed"
 
 
-def _tell(measured: Run, options: argparse.Namespace) -> None:
+def _tell(measured: Tracker, options: argparse.Namespace) -> None:
     """On standard error: standard output is the command's own."""
     summary: Mapping[str, Any] = measured.summary
     if options.json:
         sys.stdout.write(json.dumps(summary, indent=1) + "\n")
     elif summary and not options.quiet:
-        show(digest(summary, measured.summary.folder), sys.stderr)
+        show(summary_view(summary, measured.summary.folder), sys.stderr)

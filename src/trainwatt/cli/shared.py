@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.jobs import read_run
-from trainwatt.record import EVENTS, SUMMARY
+from trainwatt.records.job_reader import read_run
+from trainwatt.records.run_folder import EVENTS, SUMMARY
+from trainwatt.records.summary import Summary
 from trainwatt.site import Site
-from trainwatt.summary import Summary
 from trainwatt.units import J_PER_KWH, WH_PER_KWH
 
 if TYPE_CHECKING:

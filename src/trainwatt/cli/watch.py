@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwatt.cli.shared import command, latest_run, positive
-from trainwatt.digest import Digest, digest
-from trainwatt.jobs import read_run
-from trainwatt.recorded import RecordedRun
-from trainwatt.terminal import rich_of
+from trainwatt.records.job_reader import read_run
+from trainwatt.records.recorded_run import RecordedRun
+from trainwatt.records.summary_view import SummaryView, summary_view
+from trainwatt.reporting.terminal import rich_of
 
 if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
@@ -70,7 +70,7 @@ def _show(seen: Iterator[RecordedRun] | list[RecordedRun], options: argparse.Nam
             _write(_CLEAR + view(each).text() if sys.stdout.isatty() else view(each).line())
 
 
-def view(run: RecordedRun, watts: float | None = None) -> Digest:
+def view(run: RecordedRun, watts: float | None = None) -> SummaryView:
     """What is told of a run that is being watched.
 
     Args:
@@ -80,7 +80,7 @@ def view(run: RecordedRun, watts: float | None = None) -> Digest:
     now = [f"{watts:.0f} W now"] if watts is not None else []
     epochs = [f"{run.summary['epochs']} epochs"] if run.summary.get("epochs") else []
     line = ", ".join([*now, *epochs, *(f"{name} {value:.4g}" for name, value in run.scores.items())])
-    shown = digest(run.summary, run.folder)
+    shown = summary_view(run.summary, run.folder)
     return replace(shown, meaning=tuple(filter(None, (line, *shown.meaning))), factors=())
 
 

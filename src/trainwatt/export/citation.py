@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainwatt.export import facts
-from trainwatt.text import duration_text, energy_range_text, mass_range_text
+from trainwatt.formatting import duration_text, energy_range_text, mass_range_text
 
 _LATEX = {
     "\\": r"\textbackslash{}",

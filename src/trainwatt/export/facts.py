@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trainwatt.accounting.timeline import INFERENCE
 from trainwatt.quantity import Quantity
-from trainwatt.timeline import INFERENCE
 
 Summary = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from trainwatt.errors import ArgumentError
 from trainwatt.export import facts
+from trainwatt.formatting import mass_range_text
 from trainwatt.quantity import Quantity
-from trainwatt.text import mass_range_text
 from trainwatt.units import G_PER_KG
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from trainwatt.live import cache
 from trainwatt.live.cache import Fetched
 from trainwatt.live.fetch import FetchError, fetch
-from trainwatt.live.known import Known
+from trainwatt.live.intervals import Intervals
 from trainwatt.live.provider import Interval, Provider, Query
 
 _log = logging.getLogger("trainwatt")
@@ -40,7 +40,7 @@ class Feed:
         self.version = 0  # grows with every answer
         self.problem = "no answer yet"  # why there is nothing new; empty where there is
         self._folder = folder
-        self._actual, self._forecast = Known(carry_s=provider.carry_s), Known()
+        self._actual, self._forecast = Intervals(carry_s=provider.carry_s), Intervals()
         self._skew_s = 0.0
         self._failures = 0
         self._told = False
@@ -115,7 +115,7 @@ class Feed:
         since_s = time.time() + fetched.skew_s - _KEEP_S
         self._skew_s = fetched.skew_s
         self._actual = self._actual.updated(fetched.actual, since_s=since_s)
-        self._forecast = Known(fetched.forecast)
+        self._forecast = Intervals(fetched.forecast)
         self.problem = ""
         self.version += 1
 

@@ -1,1 +1,1 @@
-"""What draws power, and how it is read: one module per source, :mod:`trainwatt.power.discover` on top."""
+"""What draws power, and how it is read: one module per source, :mod:`trainwatt.power.discovery` on top."""

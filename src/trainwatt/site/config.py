@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwatt.errors import ArgumentError
-from trainwatt.site.said import Layer, Said
+from trainwatt.site.layers import Layer, Setting
 
 WORDS = ("zone", "cloud", "electricitymaps_token")
 NUMBERS = ("pue", "wue", "tariff", "market_intensity")
@@ -29,7 +29,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     """
     given = {key: (_PREFIX + key.upper(), environ.get(_PREFIX + key.upper(), "").strip()) for key in KEYS}
     return {
-        key: Said(_typed(key, text, variable), variable, f"given by {variable}")
+        key: Setting(_typed(key, text, variable), variable, f"given by {variable}")
         for key, (variable, text) in given.items()
         if text
     }
@@ -84,7 +84,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise ArgumentError(_NAME, str(path), f"a file in TOML; {error}") from None
 
 
-def _said(path: Path, key: str, value: Any) -> Said:
+def _said(path: Path, key: str, value: Any) -> Setting:
     label = f"{path}: {key}"
     if key not in KEYS:
         raise ArgumentError(label, value, f"a key among {', '.join(sorted(KEYS))}")
@@ -95,7 +95,7 @@ def _said(path: Path, key: str, value: Any) -> Said:
         raise ArgumentError(label, value, "a number")
     if key in EITHER and not (number or isinstance(value, str)):
         raise ArgumentError(label, value, "a number of gCO2e/kWh, or the name of a live source")
-    return Said(value, label, f"given in {path}")
+    return Setting(value, label, f"given in {path}")
 
 
 def _typed(key: str, text: str, variable: str) -> str | float:

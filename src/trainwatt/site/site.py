@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from trainwatt.errors import ArgumentError
 from trainwatt.live.provider import Provider
-from trainwatt.site import config, lookup, tables
+from trainwatt.site import config, grid_factors, tables
 from trainwatt.site.factor import Factor
+from trainwatt.site.layers import Layer, Setting, merged, place_of
 from trainwatt.site.place import Place, find_place
-from trainwatt.site.said import Layer, Said, merged, place_said
 
 
 class Live(NamedTuple):
@@ -111,7 +111,7 @@ class Site:
             "carbon_intensity": carbon_intensity,
             "market_intensity": market_intensity,
         }
-        given = {key: Said(value, key) for key, value in arguments.items() if value is not None}
+        given = {key: Setting(value, key) for key, value in arguments.items() if value is not None}
         said = merged([given, config.from_environment(environ), config.from_file(environ, root)])
         _set(self, **_known(said, environ, root))
 
@@ -137,7 +137,7 @@ class Site:
         Raises:
             ArgumentError: an unknown zone, or one whose carbon intensity is of another source or basis.
         """
-        there = _changed(self, **_known({"zone": Said(zone, "zone")}, {}, Path("/")))
+        there = _changed(self, **_known({"zone": Setting(zone, "zone")}, {}, Path("/")))
         here = self.static().carbon_intensity
         if not here.compares_with(there.carbon_intensity):
             kind = f"carbon intensity is {here.source}" if here.is_given else f"{here.source}, {here.basis}"
@@ -150,7 +150,7 @@ class Site:
         if self.live is None:
             return self
         place = Place(self.zone, self.cloud, self.origin)
-        return _changed(self, carbon_intensity=lookup.carbon_intensity(place), live=None)
+        return _changed(self, carbon_intensity=grid_factors.carbon_intensity(place), live=None)
 
     def metered(self, mean: Factor, share: float, problem: str) -> Site:
         """The same site with the carbon intensity of a run so far.
@@ -168,7 +168,7 @@ class Site:
         """The zones, this one among them, whose carbon intensity is of the same source and basis; not the world."""
         places = (Place(zone, None, "given") for zone in tables.grids() if zone != tables.WORLD)
         here = self.static().carbon_intensity
-        return tuple(place.zone for place in places if here.compares_with(lookup.carbon_intensity(place)))
+        return tuple(place.zone for place in places if here.compares_with(grid_factors.carbon_intensity(place)))
 
     def text(self) -> str:
         """The place, its carbon intensity and where both come from, in a line."""
@@ -228,22 +228,22 @@ def _set(site: Site, **values: Any) -> None:
 def _known(said: Layer, environ: Mapping[str, str], root: Path) -> dict[str, Any]:
     """A site's attributes, from what was said."""
     live = _live(said)
-    place = place_said(said) or _place_of(live, said) or find_place(None, None, environ, root)
+    place = place_of(said) or _place_of(live, said) or find_place(None, None, environ, root)
     price, currency = _price(place.zone, said)
     pue = _given(said, "pue", "PUE", 1, "")
-    wue = _given(said, "wue", "WUE", 0, lookup.WATER_UNIT)
+    wue = _given(said, "wue", "WUE", 0, grid_factors.WATER_UNIT)
     return {
         "zone": place.zone,
         "name": tables.grids()[place.zone]["name"],
         "cloud": place.cloud,
         "origin": place.origin,
         "carbon_intensity": _intensity(place, said, live),
-        "pue": pue or lookup.facility(place, "PUE", "pue", ""),
-        "wue": wue or lookup.facility(place, "WUE", "wue_l_per_kwh", lookup.WATER_UNIT),
-        "ewif": lookup.water_of_the_grid(place.zone),
+        "pue": pue or grid_factors.facility(place, "PUE", "pue", ""),
+        "wue": wue or grid_factors.facility(place, "WUE", "wue_l_per_kwh", grid_factors.WATER_UNIT),
+        "ewif": grid_factors.water_of_the_grid(place.zone),
         "price": price,
         "currency": currency,
-        "market": _given(said, "market_intensity", "market-based carbon intensity", 0, lookup.GRID_UNIT),
+        "market": _given(said, "market_intensity", "market-based carbon intensity", 0, grid_factors.GRID_UNIT),
         "live": live and Live(_bound(live, place.zone, said)),
     }
 
@@ -280,16 +280,16 @@ def _bound(live: Provider, zone: str, said: Layer) -> Provider:
 
 def _intensity(place: Place, said: Layer, live: Provider | None) -> Factor:
     """What holds until a live source has told."""
-    own = None if live else _given(said, "carbon_intensity", "carbon intensity", 0, lookup.GRID_UNIT)
-    return own or lookup.carbon_intensity(place)
+    own = None if live else _given(said, "carbon_intensity", "carbon intensity", 0, grid_factors.GRID_UNIT)
+    return own or grid_factors.carbon_intensity(place)
 
 
 def _price(zone: str, said: Layer) -> tuple[Factor | None, str]:
     """The price and its currency: a tariff is in the local one, which is not always that of the known price."""
-    local = lookup.local_currency(zone)
+    local = grid_factors.local_currency(zone)
     if given := _given(said, "tariff", "price", 0, f"{local}/kWh"):
         return given, local
-    price = lookup.price(zone)
+    price = grid_factors.price(zone)
     return price, price.unit.partition("/")[0] if price else ""
 
 

@@ -1,0 +1,24 @@
+"""The processes of a job, as a Trainer's strategy knows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import distributed
+
+from trainwatt.distributed.process_group import ProcessGroup, job_identity
+from trainwatt_lightning.compat import Trainer
+
+
+def process_group_of(trainer: Trainer) -> ProcessGroup:
+    """Those that train together, with the collective of their process group."""
+    if trainer.world_size < 2:
+        return ProcessGroup()
+    talks = distributed.is_available() and distributed.is_initialized()
+    return ProcessGroup(trainer.global_rank, trainer.world_size, _gathered if talks else None, job_identity())
+
+
+def _gathered(own: Any) -> list[Any]:
+    told: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(told, own)
+    return told

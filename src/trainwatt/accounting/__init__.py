@@ -1,0 +1,1 @@
+"""Joules by phase and epoch: who drew them, and when."""

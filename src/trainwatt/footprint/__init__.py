@@ -1,0 +1,1 @@
+"""The meaning of energy at a site: emissions, water and cost."""

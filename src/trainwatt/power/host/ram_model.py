@@ -1,0 +1,151 @@
+"""Memory: watts by installed size, where no counter measures it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.errors import SourceError
+from trainwatt.power import attribution
+from trainwatt.power.device import Device, Found, Missing, Scope
+from trainwatt.power.host import boot_id, cgroup, cpu_catalog, slurm
+
+_BYTES_PER_GB = 2**30
+
+CLOUD_CARBON_FOOTPRINT_W_PER_GB = 0.392
+"""Mean of two manufacturers' figures (Cloud Carbon Footprint, methodology)."""
+BOAVIZTA_W_PER_GB = 0.284
+"""Mean of stress tests (BoaviztAPI, RAM consumption profile)."""
+CODECARBON_W_PER_DIMM = 5.0
+"""Power of one module whatever its size (CodeCarbon 3); modules taken as 64 GB."""
+_GB_PER_DIMM = 64
+_LEAST_DIMMS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RamWatts:
+    """Power of a machine's memory: central figure and range, in watts."""
+
+    central_w: float
+    low_w: float
+    high_w: float
+
+
+def model(size_gb: float, *, virtual: bool = False) -> RamWatts:
+    """Power of memory by its size.
+
+    Three published models differ up to fivefold (for 512 GB: 40, 145 and 201 W): 0.392 W per GB (Cloud Carbon
+    Footprint), 0.284 W per GB (Boavizta), 5 W per module (CodeCarbon 3). Their geometric mean is the central figure,
+    the lowest and the highest are the range. Memory draws much the same busy or not, so that the load is left out.
+
+    Args:
+        size_gb: installed memory in GB of 2**30 bytes.
+        virtual: a virtual machine holds a share of larger modules, so no least number of modules applies.
+    """
+    modules = size_gb / _GB_PER_DIMM if virtual else max(_LEAST_DIMMS, math.ceil(size_gb / _GB_PER_DIMM))
+    watts = (
+        CLOUD_CARBON_FOOTPRINT_W_PER_GB * size_gb,
+        BOAVIZTA_W_PER_GB * size_gb,
+        CODECARBON_W_PER_DIMM * modules,
+    )
+    return RamWatts(math.prod(watts) ** (1 / len(watts)), min(watts), max(watts))
+
+
+class RamEstimate:
+    """A `Counter` of constant power.
+
+    Args:
+        device: what is estimated.
+        watts: its power.
+        clock: whose time passes.
+    """
+
+    wraps_at_j = None
+    max_gap_s = math.inf
+    refresh_s = 0.0
+
+    def __init__(self, device: Device, watts: float, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.device = device
+        self.power_w = watts
+        self._clock = clock
+        self._start_s = clock.monotonic()
+
+    def joules(self) -> float:
+        """Joules since construction: watts times time."""
+        return self.power_w * (self._clock.monotonic() - self._start_s)
+
+    def watts(self) -> None:
+        """Always None: there is no second sensor."""
+        return
+
+
+def find(
+    *,
+    scope: Scope = "machine",
+    clock: Clock = SYSTEM_CLOCK,
+    environ: Mapping[str, str] = os.environ,
+    proc_root: Path = Path("/proc"),
+    sys_root: Path = Path("/sys"),
+) -> Found:
+    """The memory that is ours: the machine's, or as much as a container, a job or a virtual machine may use.
+
+    For use where RAPL counts no memory.
+
+    Args:
+        scope: ``process``: of that, our processes' share of what is in use.
+        clock: whose time passes.
+        environ: has SLURM's variables.
+        proc_root: where procfs is mounted.
+        sys_root: where sysfs is mounted.
+    """
+    try:
+        total_bytes = psutil.virtual_memory().total
+    except (OSError, RuntimeError, psutil.Error) as error:
+        return Found(missing=(Missing("ram", "RAM model", f"the size of memory is not known: {error}"),))
+    watts = model(total_bytes / _BYTES_PER_GB, virtual=cpu_catalog.find(proc_root=proc_root).virtual)
+    ours = _ours(total_bytes, environ, proc_root, sys_root)
+    ours_bytes = ours.limit_bytes
+    device = Device(
+        id=f"ram:{boot_id.boot_id(proc_root=proc_root)}{ours.group_id}",
+        kind="ram",
+        name=f"{ours_bytes / _BYTES_PER_GB:.0f} GB of memory",
+        method="estimated",
+        source="model by memory size",
+        low=watts.low_w / watts.central_w,
+        high=watts.high_w / watts.central_w,
+        note="published models differ up to fivefold",
+    )
+    estimate = RamEstimate(device, watts.central_w * ours_bytes / total_bytes, clock=clock)
+    if scope == "machine":
+        return Found((estimate,))
+    try:
+        return Found(
+            (attribution.AttributedCounter(estimate, attribution.MemoryShare(ours.used_bytes, clock), "memory in use"),)
+        )
+    except SourceError as error:
+        return Found(missing=(Missing("ram", "RAM model", f"our share of memory is not known: {error}", warn=True),))
+
+
+def _ours(total_bytes: int, environ: Mapping[str, str], proc_root: Path, sys_root: Path) -> cgroup.MemoryLimit:
+    """What a control group or a job leaves us of the memory; what is in use of a job's grant is the job's own."""
+    limit = cgroup.memory_limit(proc_root=proc_root, sys_root=sys_root)
+    grant = slurm.grant(environ)
+    most = min(total_bytes, limit.limit_bytes if limit else total_bytes)
+    if grant and grant.memory_bytes and grant.memory_bytes < most:
+        ours = attribution.OurProcesses(SYSTEM_CLOCK)
+        used = lambda: int(sum(map(attribution.proportional_bytes, ours())))  # noqa: E731
+        return cgroup.MemoryLimit(int(grant.memory_bytes), used, f"/{grant.id}")
+    if limit and limit.limit_bytes < total_bytes:
+        return cgroup.MemoryLimit(limit.limit_bytes, limit.used_bytes, f"/{limit.group_id}")
+    return cgroup.MemoryLimit(total_bytes, _used_bytes, "")
+
+
+def _used_bytes() -> int:
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)

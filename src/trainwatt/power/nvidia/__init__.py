@@ -1,0 +1,1 @@
+"""Power of NVIDIA GPUs."""

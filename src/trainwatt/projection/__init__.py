@@ -1,0 +1,1 @@
+"""The whole run, projected from its beginning and its plan."""

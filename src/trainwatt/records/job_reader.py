@@ -1,0 +1,134 @@
+"""A job from the folders of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trainwatt.accounting.attempts import Attempt, PriorAttempts
+from trainwatt.accounting.timeline import PHASES, Span
+from trainwatt.distributed.aggregation import Job, aggregate
+from trainwatt.distributed.rank_record import RankRecord, Slice, summed
+from trainwatt.power.device import Device, Missing
+from trainwatt.records.recorded_run import RecordedRun, read_folder
+from trainwatt.records.snapshot import RunSnapshot
+from trainwatt.records.summary import Summary
+from trainwatt.site import Site
+
+_DEVICE = ("id", "kind", "name", "method", "source", "low", "high")
+
+
+def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
+    """Read a run folder, of a run that ended in whatever way or still goes on.
+
+    Where other processes of its job have their folders in it, its summary is that of the job.
+
+    Args:
+        folder: the run folder, or the ``summary.json`` in it.
+
+    Raises:
+        FileNotFoundError: there is no run folder.
+        ValueError: it is none of trainwatt's.
+    """
+    own, *others = _runs(Path(folder))
+    if not others or "site" not in own.summary:
+        return own
+    return RecordedRun(own.folder, merge([own.folder]), own.events)
+
+
+def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
+    """Join what the processes of a job have written: each device counts once, whoever has read it.
+
+    Time, steps and place are those of the first process, or where it died of the one that lived longest.
+
+    Args:
+        folders: run folders, of the first process with the others' in it, or one for each; merged ones, too.
+
+    Raises:
+        FileNotFoundError: there is no run folder.
+        ValueError: one is none of trainwatt's, or all were killed before they could tell where they were.
+    """
+    runs = [run for folder in folders for run in _runs(Path(folder))]
+    told = [(shard, run) for run in runs for shard in shards_of(run)]
+    job = aggregate(shard for shard, _ in told)
+    ordered = sorted(told, key=lambda pair: (pair[0].from_s // 60, pair[0].rank, pair[0].from_s))
+    lead = next(((shard, run.summary) for shard, run in ordered if "site" in run.summary), None)
+    if lead is None:
+        raise ValueError("all processes were killed before they could tell where they were and on what")
+    return Summary.of(_summary(job, *lead), runs[0].folder)
+
+
+def shards_of(run: RecordedRun) -> Iterator[RankRecord]:
+    """What a run folder tells of the processes of its job; of a run by itself, that as the only one."""
+    summary = run.summary
+    for state in summary.get("shards", ()):
+        shard = RankRecord.from_dict(state)
+        gone = run.status == "killed" and shard.status == "running"
+        yield replace(shard, status="killed") if gone else shard
+    if "shards" not in summary:
+        yield _alone(summary)
+
+
+def _runs(folder: Path) -> Iterator[RecordedRun]:
+    own = read_folder(folder)
+    yield own
+    for each in sorted(own.folder.glob("rank-*")):
+        with contextlib.suppress(FileNotFoundError):  # it has measured nothing yet
+            yield read_folder(each)
+
+
+def _alone(summary: Mapping[str, Any]) -> RankRecord:
+    from_s, to_s = (datetime.fromisoformat(summary[name]).timestamp() for name in ("began", "updated"))
+    phases = {phase: Span.from_dict(span) for phase, span in summary["phases"].items()}
+    return RankRecord(
+        id=f"{summary['run']} {summary['began']}",
+        rank=0,
+        count=1,
+        from_s=from_s,
+        to_s=max(to_s, from_s + sum(span.seconds for span in phases.values())),
+        phases=phases,
+        slices=(Slice(from_s, to_s, phases),),
+        devices=tuple(_device(each) for each in summary["devices"]),
+        epochs=summary["epochs"],
+        status=summary["status"],
+        gaps_s={each["id"]: each["gap_s"] for each in summary["devices"] if each["gap_s"]},
+        sampler_cpu_s=summary.get("sampler_cpu_s", 0.0),
+    )
+
+
+def _device(state: Mapping[str, Any]) -> Device:
+    known = {name: state[name] for name in _DEVICE}
+    return Device(**known, share=state.get("attributed_share"), note=state.get("note", ""))
+
+
+def _summary(job: Job, first: RankRecord, summary: Mapping[str, Any]) -> dict[str, Any]:
+    phases = summed((first.before, job.phases))
+    attempts = tuple(Attempt(**each) for each in summary["attempts"][:-1])
+    snapshot = RunSnapshot(
+        run=summary["run"],
+        status=job.status,
+        began_s=min(shard.from_s for shard in job.shards),
+        now_s=max(shard.to_s for shard in job.shards),
+        phases={phase: phases[phase] for phase in PHASES if phase in phases},
+        epoch={},
+        epochs=job.epochs,
+        devices=job.devices,
+        site=Site.from_dict(summary["site"]),
+        missing=tuple(Missing(**each) for each in summary["missing"]),
+        gaps_s=job.gaps_s,
+        notes=job.notes,
+        sampler_cpu_s=job.sampler_cpu_s,
+        samples=summary["samples"],
+        prior=PriorAttempts(first.before, tuple(_device(each) for each in summary["devices"]), attempts),
+    )
+    kept = {name: summary[name] for name in ("site", "about", "projection")}
+    made_of = {
+        "processes": {"count": max(job.expected, len(job.shards)), "joined": len(job.shards)},
+        "shards": [shard.to_dict() for shard in job.shards],
+    }
+    return snapshot.summary() | kept | made_of

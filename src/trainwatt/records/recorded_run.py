@@ -1,0 +1,144 @@
+"""What is known of a run afterwards, or while another process makes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from trainwatt.accounting.timeline import Span, SpanKey, merged, total_of
+from trainwatt.records.run_folder import read_events, read_summary
+from trainwatt.records.summary import Summary, row_of
+from trainwatt.records.summary_view import summary_view
+from trainwatt.units import kwh_from_j
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SILENT_S = 10.0  # a run that goes on replaces its summary each second
+_GONE_S = 120.0  # and one on another machine, whose processes cannot be seen from here, is given so long
+
+
+class RecordedRun:
+    """A run folder that was read.
+
+    Attributes:
+        folder: where.
+        summary: what its ``summary.json`` holds; where that is missing, as much as its events tell.
+        events: its ``events.jsonl``, oldest first.
+    """
+
+    def __init__(self, folder: Path, summary: Summary, events: tuple[dict[str, Any], ...]) -> None:
+        self.folder, self.summary, self.events = folder, summary, events
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return str(self.summary["run"])
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``failed``, ``interrupted``, or ``killed``: it did not live to tell."""
+        return str(self.summary["status"])
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The last value of each metric that was evaluated, by name."""
+        return {event["name"]: event["value"] for event in self.events if event.get("event") == "score"}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each phase of each epoch: epoch, phase, seconds, steps, entries, joules, kwh and mean watts.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        spans = [event for event in self.events if event.get("event") == "span"]
+        rows = [{"epoch": each["epoch"], "phase": each["phase"], **row_of(Span.from_dict(each))} for each in spans]
+        return pd.DataFrame(rows, columns=["epoch", "phase", *row_of(Span())])
+
+    def __repr__(self) -> str:
+        return f"<RecordedRun {summary_view(self.summary, self.folder).line()}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary._repr_html_()  # of this module
+
+
+def read_folder(folder: str | os.PathLike[str]) -> RecordedRun:
+    """Read a run folder, of a run that ended in whatever way or still goes on.
+
+    Args:
+        folder: the run folder, or the ``summary.json`` in it.
+
+    Raises:
+        FileNotFoundError: there is no run folder.
+        ValueError: it is none of trainwatt's.
+    """
+    path = Path(folder)
+    path = path.parent if path.name == "summary.json" else path
+    events = _events(path)
+    summary = _summary(path)
+    if summary is None:
+        if not events or events[0].get("event") != "start":
+            raise FileNotFoundError(f"{folder}: no run folder with a summary.json in it")
+        summary = _from_events(events)
+    if summary.get("status") == "running" and _is_gone(summary, events):
+        summary["status"] = "killed"
+    return RecordedRun(path, Summary.of(summary, path), events)
+
+
+def _events(path: Path) -> tuple[dict[str, Any], ...]:
+    try:
+        return tuple(read_events(path))
+    except FileNotFoundError:
+        return ()
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    try:
+        summary: Any = read_summary(path)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path}: its summary.json is spoilt: {error}") from None
+    if not isinstance(summary, dict) or not {"run", "status", "total_j", "phases", "devices"} <= summary.keys():
+        raise ValueError(f"{path}: its summary.json is not one of trainwatt, or of an older version")
+    return summary
+
+
+def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """What can be told of a run that was killed before its first summary: it has no devices and no site."""
+    start = events[0]
+    spans = [event for event in events if event["event"] == "span"]
+    phases = merged((SpanKey(each["epoch"], each["phase"]), Span.from_dict(each)) for each in spans)
+    total = total_of(phases)
+    kwh = kwh_from_j(total.total_j)
+    began = datetime.fromtimestamp(start["began_unix_s"], timezone.utc).isoformat(timespec="milliseconds")
+    return {
+        "run": start["run"],
+        "status": next((event["status"] for event in events if event["event"] == "end"), "running"),
+        "began": began,
+        "updated": began,
+        "seconds": total.seconds,
+        "epochs": len({each["epoch"] for each in spans}),
+        "total_j": total.total_j,
+        "total_kwh": kwh,
+        "total_kwh_low": kwh,
+        "total_kwh_high": kwh,
+        "phases": {phase: span.to_dict() for phase, span in phases.items()},
+        "devices": [],
+    }
+
+
+def _is_gone(summary: Mapping[str, Any], events: tuple[dict[str, Any], ...]) -> bool:
+    """Whether nobody writes it any more."""
+    updated = datetime.fromisoformat(summary["updated"])
+    silent_s = (datetime.now(timezone.utc) - updated).total_seconds()
+    pid = events[0].get("pid") if events else None
+    alive = pid is not None and psutil.pid_exists(pid)
+    return silent_s > (_GONE_S if alive else _SILENT_S)

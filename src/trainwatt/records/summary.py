@@ -1,0 +1,61 @@
+"""The summary of a run, which shows itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.accounting.timeline import Span
+from trainwatt.units import kwh_from_j
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Summary(dict[str, Any]):
+    """The summary of a run: a dictionary, the one that ``summary.json`` holds, which shows itself in a notebook."""
+
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any], folder: Path | None = None) -> Summary:
+        """A summary, and where its record is."""
+        made = cls(summary)
+        made.folder = folder
+        return made
+
+    def _repr_html_(self) -> str:
+        from trainwatt.records.notebook_view import summary_html  # noqa: PLC0415
+        from trainwatt.records.summary_view import summary_view  # noqa: PLC0415  # few look, and importing it takes milliseconds
+
+        return summary_html(summary_view(self, self.folder)) if self else "<p>trainwatt: no run has ended yet</p>"
+
+    def text(self) -> str:
+        """As it is printed at the end of a run."""
+        from trainwatt.records.summary_view import summary_view  # noqa: PLC0415
+
+        return summary_view(self, self.folder).text() if self else ""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The phases as a data frame: seconds, steps, entries, joules, kwh and mean watts of each.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415  # it is not needed otherwise
+
+        rows = {phase: row_of(Span.from_dict(span)) for phase, span in self.get("phases", {}).items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")
+
+
+def row_of(span: Span) -> dict[str, float]:
+    """A span as a row of a data frame."""
+    return {
+        "seconds": span.seconds,
+        "steps": span.steps,
+        "entries": span.entries,
+        "joules": span.total_j,
+        "kwh": kwh_from_j(span.total_j),
+        "watts": span.total_j / span.seconds if span.seconds > 0 else 0.0,
+    }

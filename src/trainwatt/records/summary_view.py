@@ -1,0 +1,214 @@
+"""A run's summary as people read it: one model, for every place where it is shown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainwatt.footprint.lifetime import Lifetime
+from trainwatt.formatting import duration_text, energy_range_text, energy_text, mass_range_text, table
+from trainwatt.power.device import Device
+from trainwatt.quantity import Quantity
+from trainwatt.site import Factor
+from trainwatt.site.site import site_text
+from trainwatt.units import kwh_from_j
+
+_INDENT = "  "
+_WIDTH = 120
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts.
+
+    Attributes:
+        header: the names of the columns; the first and the last are texts, those between are figures.
+        rows: what it holds.
+        summed: whether the last row is the sum of the others.
+    """
+
+    header: Sequence[str]
+    rows: tuple[Sequence[str], ...]
+    summed: bool = False
+
+
+@dataclass(frozen=True)
+class SummaryView:
+    """What is told of a run.
+
+    Attributes:
+        headline: run, time, energy.
+        tables: its phases and its devices; those without a row are left out.
+        meaning: emissions, water and cost, and where.
+        factors: what they were made with, each with its source.
+        folder: where its record is; empty where there is none.
+    """
+
+    headline: str
+    tables: tuple[Table, ...]
+    meaning: tuple[str, ...]
+    factors: tuple[str, ...]
+    folder: str = ""
+
+    def text(self) -> str:
+        """For where nothing but letters can be shown."""
+        blocks = [self.headline, *(table([each.header, *each.rows]) for each in self.tables), _lines_text(self)]
+        return "\n\n".join(filter(None, [*blocks, self.folder and f"run folder: {self.folder}"]))
+
+    def line(self) -> str:
+        """In one line."""
+        return ", ".join(filter(None, [self.headline, *self.meaning[:1], self.folder and f"run folder: {self.folder}"]))
+
+
+def summary_view(summary: Summary, folder: Path | None = None) -> SummaryView:
+    """What is told of a run.
+
+    Args:
+        summary: what ``summary.json`` holds, or as much of it as a run left that was killed.
+        folder: the run folder, where there is one.
+    """
+    meaning, factors = _meaning(summary)
+    tables = (_phases(summary), _devices(summary))
+    return SummaryView(
+        _headline(summary), tuple(t for t in tables if t.rows), meaning, factors, "" if folder is None else str(folder)
+    )
+
+
+def summary_text(summary: Summary, folder: Path | None = None) -> str:
+    """The summary at the end of a run, in letters."""
+    return summary_view(summary, folder).text()
+
+
+def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str:
+    """What some energy means at a site, and every factor behind it with source and year."""
+    return _lines_text(SummaryView("", (), tuple(_footprint(footprint, site)), _factors(footprint)))
+
+
+def _headline(summary: Summary) -> str:
+    what = f"trainwatt: {summary['run']} {summary['status']} after {duration_text(summary['seconds'])}"
+    energy = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
+    parts = (what, energy_range_text(energy), _share_text(summary.get("measured_share")), _attempts_text(summary))
+    return ", ".join(filter(None, parts))
+
+
+def _attempts_text(summary: Summary) -> str:
+    prior = summary.get("attempts", [])[:-1]
+    if not prior:
+        return ""
+    before = energy_text(kwh_from_j(sum(attempt["total_j"] for attempt in prior)))
+    lost_j = sum(attempt["lost_j"] for attempt in prior)
+    lost = f" ({energy_text(kwh_from_j(lost_j))} of it lost work that was made again)" if lost_j else ""
+    return f"{before} in {len(prior)} earlier attempt{'s' * (len(prior) > 1)}{lost}"
+
+
+def _share_text(measured: float | None) -> str:
+    if measured is None:
+        return ""
+    if measured in (0, 1):
+        return "all of it measured" if measured else "all of it estimated"
+    return f"{measured:.0%} of it measured"
+
+
+def _phases(summary: Summary) -> Table:
+    total_j = summary["total_j"] or 1.0
+    spans = [(phase, span["seconds"], sum(span["joules"].values())) for phase, span in summary["phases"].items()]
+    total = [("total", summary["seconds"], summary["total_j"])] if spans else []
+    rows = tuple(
+        (
+            name,
+            duration_text(seconds),
+            energy_text(kwh_from_j(joules)),
+            f"{joules / total_j:.1%}",
+            f"{joules / seconds:.0f} W" if seconds > 0 else "",
+        )
+        for name, seconds, joules in [*spans, *total]
+    )
+    return Table(("phase", "time", "energy", "share", "mean power"), rows, summed=True)
+
+
+def _devices(summary: Summary) -> Table:
+    rows = tuple(
+        (f"{each['kind'].upper()} {each['name']}", energy_text(kwh_from_j(each["joules"])), _how(each))
+        for each in summary["devices"]
+    )
+    return Table(("device", "energy", "how"), rows)
+
+
+def _how(device: Mapping[str, Any]) -> str:
+    names = ("id", "kind", "name", "method", "source", "low", "high")
+    return how_text(Device(**{name: device[name] for name in names}, share=device.get("attributed_share")))
+
+
+def projection_line(summary: Summary) -> str:
+    """What the whole of a run that goes on will take; empty where that is not known."""
+    projection = summary.get("projection")
+    if summary["status"] != "running" or not projection or projection["remaining_s"] <= 0:
+        return ""
+    left = duration_text(projection["remaining_s"])
+    energy, mass = energy_range_text(Quantity(**projection["total_kwh"])), _mass(projection["co2e_kg"], "CO2e")
+    end = "; if it runs to the end" if projection["may_stop"] else ""
+    return f"whole run about {energy}, {mass}, {left} left{end}"
+
+
+def how_text(device: Device) -> str:
+    """How a device's figure is obtained."""
+    spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
+    share = "" if device.share is None else f"; shared board, {device.share:.0%} of it ours by its slices"
+    return f"{device.method}{spread}: {device.source}{share}"
+
+
+def _meaning(summary: Summary) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not summary.get("footprint") or not summary.get("site"):
+        return (), ()
+    lines = [projection_line(summary)] if projection_line(summary) else []
+    lines += _footprint(summary["footprint"], summary["site"])
+    if summary.get("lifetime"):
+        lines.append(Lifetime(**summary["lifetime"]).text())
+    return tuple(lines), _factors(summary["footprint"])
+
+
+def _footprint(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str]:
+    parts = [_mass(footprint["co2e_kg"], "CO2e"), f"{Quantity(**footprint['water_l']).text('L')} of water"]
+    if footprint["cost"] is not None:
+        parts.append(Quantity(**footprint["cost"]).text(footprint["currency"] or "in the tariff's currency"))
+    yield ", ".join(parts)
+    yield from _beside(footprint)
+    yield f"in {site_text(site)}{_live_text(site)}"
+
+
+def _beside(footprint: Mapping[str, Any]) -> Iterator[str]:
+    """What is never added to the location-based emissions."""
+    if footprint["market_kg"] is not None:
+        yield _mass(footprint["market_kg"], "CO2e by contract (market-based)")
+    if footprint["embodied_kg"] is not None:
+        yield _mass(footprint["embodied_kg"], "CO2e embodied in its GPUs, without the servers around them")
+
+
+def _mass(kg: Mapping[str, float], of: str) -> str:
+    return f"{mass_range_text(Quantity(**kg))} {of}"
+
+
+def _live_text(site: Mapping[str, Any]) -> str:
+    live = site["live"]
+    if live is None:
+        return ""
+    trouble = f"; {live['problem']}" if live["problem"] else ""
+    return f", {live['share']:.0%} of the energy by {live['provider']}{trouble}"
+
+
+def _factors(footprint: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(Factor(**factor).text() for factor in footprint["factors"])
+
+
+def _lines_text(shown: SummaryView) -> str:
+    factors: Iterable[str] = ("factors:", *map(_folded, shown.factors)) if shown.factors else ()
+    return "\n".join([*shown.meaning, *factors])
+
+
+def _folded(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=2 * _INDENT, break_on_hyphens=False)

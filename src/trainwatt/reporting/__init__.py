@@ -1,0 +1,1 @@
+"""Reports for people: pages, terminal, progress bar, experiment trackers."""

@@ -1,0 +1,162 @@
+"""What the events of a run tell over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainwatt.accounting.timeline import PHASES, Phase
+from trainwatt.distributed.rank_record import RankRecord
+from trainwatt.records.recorded_run import RecordedRun
+from trainwatt.reporting.html.display_units import Array
+from trainwatt.units import kwh_from_j
+
+_BINS = 300
+_LOSSES = ("loss", "error", "perplexity", "ppl", "rmse", "mse", "mae", "wer", "cer", "nll")
+_UNNAMED = "monitored metric"
+
+Event = Mapping[str, Any]
+
+
+class Slice(NamedTuple):
+    """Some time, in one phase."""
+
+    from_s: float
+    to_s: float
+    watts: float
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Course:
+    """A metric over the run.
+
+    Attributes:
+        name: of the metric.
+        kwh: taken until each evaluation.
+        values: what each found.
+        falls: whether less of it is better.
+    """
+
+    name: str
+    kwh: Array
+    values: Array
+    falls: bool
+
+    @property
+    def best(self) -> Array:
+        """The best until each evaluation."""
+        return np.minimum.accumulate(self.values) if self.falls else np.maximum.accumulate(self.values)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where a training was stopped.
+
+    Attributes:
+        at: e.g. ``epoch 8``.
+        kwh: taken until then.
+        reason: in a sentence.
+    """
+
+    at: str
+    kwh: float
+    reason: str
+
+
+def of_kind(run: RecordedRun, kind: str) -> list[dict[str, Any]]:
+    """The events of a kind, oldest first."""
+    return [event for event in run.events if event.get("event") == kind]
+
+
+def power(run: RecordedRun) -> list[Slice]:
+    """Power over time: some three hundred stretches at most, each cut at its phases."""
+    stretches = [stretch for event in of_kind(run, "power") for stretch in event["stretches"]]
+    if not stretches:
+        return []
+    phases = [phase for phase in PHASES if any(phase in stretch["seconds"] for stretch in stretches)]
+    seconds = np.array([[stretch["seconds"].get(phase, 0.0) for phase in phases] for stretch in stretches])
+    ends = np.concatenate([[0.0], seconds.sum(axis=1).cumsum()])
+    edges = ends if len(stretches) <= _BINS else np.linspace(0.0, ends[-1], _BINS + 1)
+    joules = _binned(np.array([stretch["joules"] for stretch in stretches]), ends, edges) + _of_others(run, edges)
+    shares = np.column_stack([_binned(seconds[:, number], ends, edges) for number in range(len(phases))])
+    return list(_slices(edges, joules, shares, phases))
+
+
+def _binned(amounts: Array, ends: Array, edges: Array) -> Array:
+    """Amounts that lie evenly between their ends, by other ends."""
+    return np.diff(np.interp(edges, ends, np.concatenate([[0.0], amounts.cumsum()])))
+
+
+def _of_others(run: RecordedRun, edges: Array) -> Array:
+    """What the devices drew that only other processes of the job have read."""
+    shards = [RankRecord.from_dict(state) for state in run.summary.get("shards", ())]
+    joules = np.zeros(len(edges) - 1)
+    seen = {device.id for shard in shards[:1] for device in shard.devices}
+    for shard in shards[1:]:
+        new = {device.id for device in shard.devices} - seen
+        seen |= new
+        slices = list(shard.slices)
+        times = np.array([shard.from_s, *(part.to_s for part in slices)]) - shards[0].from_s
+        drawn = [sum(span.joules.get(name, 0.0) for span in part.phases.values() for name in new) for part in slices]
+        joules += _binned(np.array(drawn), times, edges)
+    return joules
+
+
+def _slices(edges: Array, joules: Array, shares: Array, phases: list[Phase]) -> Iterable[Slice]:
+    least_s = float(edges[-1]) / 2000
+    for from_s, to_s, drawn, parts in zip(edges[:-1], edges[1:], joules, shares, strict=True):
+        if to_s <= from_s:
+            continue
+        watts, at_s = float(drawn / (to_s - from_s)), float(from_s)
+        for phase, seconds in zip(phases, parts, strict=True):
+            if seconds > least_s or seconds == parts.max():
+                yield Slice(at_s, at_s + float(seconds), watts, phase)
+                at_s += float(seconds)
+
+
+def courses(run: RecordedRun) -> list[Course]:
+    """The metrics of a run, the one that decided when to stop first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for event in of_kind(run, "score"):
+        _note(found, event["name"], event)
+    watched = of_kind(run, "verdict")
+    own: dict[str, list[tuple[float, float]]] = {}
+    for event in watched:
+        _note(own, event.get("name") or _UNNAMED, event)
+    found |= {name: points for name, points in own.items() if len(points) >= len(found.get(name, ()))}
+    ordered = sorted(found.items(), key=lambda item: (item[0] not in own, falls(item[0], item[1])))
+    modes = {event.get("name"): event.get("mode") for event in watched}
+    return [_course(name, points, modes.get(name)) for name, points in ordered if points]
+
+
+def _note(found: dict[str, list[tuple[float, float]]], name: str, event: Event) -> None:
+    value = event.get("value")
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        found.setdefault(name, []).append((kwh_from_j(event["total_j"]), float(value)))
+
+
+def _course(name: str, points: list[tuple[float, float]], mode: str | None) -> Course:
+    kwh, values = np.array(points, dtype=np.float64).T
+    return Course(name, kwh, values, falls(name, points) if mode is None else mode == "min")
+
+
+def falls(name: str, points: list[tuple[float, float]]) -> bool:
+    """Whether less of a metric is better: by its name, else by where it went."""
+    if any(word in name.lower() for word in _LOSSES):
+        return True
+    if any(word in name.lower() for word in ("acc", "f1", "auc", "bleu", "rouge", "score", "recall", "precision")):
+        return False
+    return points[-1][1] < points[0][1]
+
+
+def stop_of(run: RecordedRun) -> Stop | None:
+    """Where it was stopped green, or by a budget."""
+    for event in run.events:
+        if event.get("event") in ("verdict", "budget") and event.get("stop"):
+            return Stop(event["at"], kwh_from_j(event["total_j"]), event["reason"])
+    return None

@@ -1,0 +1,85 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from trainwatt.export import facts
+from trainwatt.formatting import duration_text, energy_range_text, energy_text
+from trainwatt.quantity import Quantity
+from trainwatt.records.recorded_run import RecordedRun
+from trainwatt.reporting.html import run_figures, run_tables
+from trainwatt.reporting.html.components import paragraph, section, tiles
+from trainwatt.reporting.html.display_units import mass_unit, money, shown, volume_unit
+from trainwatt.reporting.html.page import page
+from trainwatt.reporting.html.run_history import stop_of
+
+_CUT_SHORT = {
+    "killed": "This run was killed before it could end: what follows is what it had written until then.",
+    "running": "This run goes on: what follows is what it has taken so far.",
+    "failed": "This run failed: what follows is what it had taken until then.",
+    "interrupted": "This run was interrupted: what follows is what it had taken until then.",
+}
+
+
+def run_page(run: RecordedRun) -> str:
+    """The report of a run, from its folder alone.
+
+    Args:
+        run: as it was read.
+    """
+    body = "".join(_sections(run))
+    return page(f"{run.name}: what the run took", _header(run), body)
+
+
+def _header(run: RecordedRun) -> str:
+    summary, stop = run.summary, stop_of(run)
+    parts = [
+        f"{str(summary['status']).capitalize()} after {duration_text(summary['seconds'])}",
+        f"began {summary['began'][:16].replace('T', ' ')} UTC",
+        facts.hardware_text(summary),
+        facts.place_text(summary) if summary.get("site") else "",
+    ]
+    green = f"Stopped at {stop.at}: {stop.reason}." if stop else ""
+    return "".join(
+        [
+            '<p class="kicker">trainwatt report</p>',
+            f"<h1>{escape(run.name)}</h1>",
+            paragraph(" · ".join(filter(None, parts)), "about"),
+            paragraph(_CUT_SHORT.get(run.status, ""), "note"),
+            paragraph(green, "note good"),
+            tiles(_tiles(run)),
+        ]
+    )
+
+
+def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
+    summary = run.summary
+    energy = facts.energy_kwh(summary)
+    yield "Energy", energy_text(energy.central), energy_range_text(energy).partition("(")[2].rstrip(")")
+    footprint = summary.get("footprint")
+    if footprint:
+        kg, water = facts.co2e_kg(summary), Quantity(**footprint["water_l"])
+        yield "CO₂e", *shown(kg, mass_unit(kg.central))
+        yield "Water", *shown(water, volume_unit(water.central))
+        if footprint["cost"]:
+            yield "Cost", *money(Quantity(**footprint["cost"]), footprint["currency"] or "")
+    yield "Time", duration_text(summary["seconds"]), f"{summary['epochs']} epochs" if summary["epochs"] > 1 else ""
+    share = summary.get("measured_share")
+    if share is not None:
+        yield "Measured", f"{share:.0%}", "the rest is estimated" if share < 1 else "of the energy"
+
+
+def _sections(run: RecordedRun) -> Iterator[str]:
+    yield section("time", "Power over time", run_figures.power(run))
+    yield section(
+        "where", "Where the energy went", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run)
+    )
+    yield run_figures.projection(run)
+    yield from run_figures.metrics(run)
+    yield section("footprint", "Footprint", run_tables.footprint(run), lead=run_tables.footprint_lead(run))
+    yield run_figures.elsewhere(run)
+    yield section("factors", "Factors", run_tables.factors(run), lead="Every figure that the footprint was made with.")
+    yield section("troubles", "What could not be read, and what went wrong", run_tables.troubles(run))
+    yield section("citation", "How to cite this", run_tables.citation(run))

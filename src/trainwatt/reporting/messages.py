@@ -1,0 +1,33 @@
+"""Lines that are printed while a training runs."""
+
+from __future__ import annotations
+
+from trainwatt.formatting import duration_text, energy_range_text, mass_text
+from trainwatt.projection.projection import Projection
+from trainwatt.records.snapshot import RunSnapshot
+
+
+def projection_text(snapshot: RunSnapshot, *, again: bool = False) -> str:
+    """What the whole run will take, in a line; empty where that is not known.
+
+    Args:
+        snapshot: with a projection.
+        again: it was said before, and has changed.
+    """
+    projection, footprint = snapshot.projection, snapshot.projected_footprint
+    if projection is None or footprint is None:
+        return ""
+    parts = [
+        f"whole run {'now ' if again else ''}about {energy_range_text(projection.energy_kwh)}",
+        f"{mass_text(footprint.co2e_kg.central)} CO2e",
+        f"{duration_text(projection.remaining_s)} left",
+    ]
+    end = "; if it runs to the end" if projection.plan.may_stop else ""
+    return f"trainwatt: {_progress_text(projection)}; {', '.join(parts)}{end}"
+
+
+def _progress_text(projection: Projection) -> str:
+    plan, total = projection.plan, projection.plan.total_steps()
+    if projection.epochs and plan.epochs:
+        return f"epoch {projection.epochs + plan.first_epoch} of {plan.epochs + plan.first_epoch}"
+    return f"step {projection.steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")

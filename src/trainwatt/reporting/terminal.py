@@ -1,0 +1,118 @@
+"""Where the summary of a run is shown at its end: a terminal, a notebook, a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TextIO
+
+from trainwatt.records.notebook_view import summary_html
+from trainwatt.records.summary_view import SummaryView, Table
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table as RichTable
+
+_OFF = ("", "0", "false")
+
+
+class _Html:
+    """What a notebook shows, in each form that it may ask for."""
+
+    def __init__(self, shown: SummaryView) -> None:
+        self._shown = shown
+
+    def _repr_html_(self) -> str:
+        return summary_html(self._shown)
+
+    def __repr__(self) -> str:
+        return self._shown.text()
+
+
+def show(shown: SummaryView, file: TextIO | None = None) -> None:
+    """Show a run's summary, in the best form that this place allows.
+
+    In a notebook as HTML; in a terminal with rich, where it is installed; in one line where the environment has ``CI``,
+    whose logs are long enough; in no form by any but the first process of a distributed program; else as plain text.
+
+    Args:
+        shown: what.
+        file: where to; None: standard output.
+    """
+    if not _is_first(os.environ):
+        return
+    file = file or sys.stdout
+    if _in_notebook():
+        display: Any = import_module("IPython.display").display  # it is loaded already
+        display(_Html(shown))
+    elif in_ci(os.environ):
+        _write(shown.line(), file)
+    elif file.isatty() and find_spec("rich"):
+        from rich.console import Console  # noqa: PLC0415  # only where it is used
+
+        _print_rich(shown, Console(file=file))
+    else:
+        _write("\n" + shown.text(), file)
+
+
+def in_ci(environ: Mapping[str, str]) -> bool:
+    """Whether a build server runs this: they all set ``CI``."""
+    return environ.get("CI", "").lower() not in _OFF
+
+
+def rich_of(shown: SummaryView) -> list[RenderableType]:
+    """What rich prints of a summary, block by block."""
+    from rich.text import Text  # noqa: PLC0415
+
+    head, _, rest = shown.headline.partition(", ")
+    blocks: list[RenderableType] = [Text.assemble((head, "bold"), ", " if rest else "", rest)]
+    blocks += [_rich_table(table) for table in shown.tables]
+    if shown.meaning:
+        first, *others = shown.meaning
+        blocks.append(Text.assemble((first, "bold"), *(f"\n{line}" for line in others)))
+    if shown.factors:
+        blocks.append(Text("\n".join(["factors:", *(f"  {factor}" for factor in shown.factors)]), style="dim"))
+    if shown.folder:
+        blocks.append(Text(f"run folder: {shown.folder}"))
+    return blocks
+
+
+def _print_rich(shown: SummaryView, console: Console) -> None:
+    for block in rich_of(shown):
+        console.print()
+        console.print(block, soft_wrap=False, highlight=False)
+
+
+def _rich_table(table: Table) -> RichTable:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+
+    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    last = len(table.header) - 1
+    for number, name in enumerate(table.header):
+        text = number in (0, last)
+        made.add_column(name, justify="left" if text else "right", no_wrap=not text)
+    for row in table.rows[: -1 if table.summed else None]:
+        made.add_row(*row)
+    if table.summed:
+        made.add_section()
+        made.add_row(*table.rows[-1], style="bold")
+    return made
+
+
+def _is_first(environ: Mapping[str, str]) -> bool:
+    """As torchrun tells; a scheduler's own numbers would also hush runs that have nothing to do with each other."""
+    return environ.get("WORLD_SIZE", "1") in ("", "0", "1") or environ.get("RANK", "0") in ("", "0")
+
+
+def _in_notebook() -> bool:
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _write(text: str, file: TextIO) -> None:
+    print(text, file=file, flush=True)  # it was asked for

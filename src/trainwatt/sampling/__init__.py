@@ -1,0 +1,1 @@
+"""Joules of each device over time."""

@@ -1,0 +1,100 @@
+"""Cumulative joules of one device against time: the one source of every figure."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+
+_KEEP_BEFORE = 3  # points kept before the time still asked for: a step is placed by two cells on either side
+_MIN_STEP = 0.1  # a jump of less than this part of the power is read as drift, not as a step
+
+
+class EnergySeries:
+    """Joules that a device has drawn, known at some times and read off at any.
+
+    Between two known points the energy is exact and only its course is guessed: even power, or, where the powers of the
+    cells on both sides are level and differ, one step from the one level to the other, placed so that the cell's
+    energy is kept (the subcell resolution of Harten, J. Comput. Phys. 83, 1989, for one step in a cell).
+    Before the first point and after the last, the power of the nearest cell goes on.
+    """
+
+    __slots__ = ("_closed_s", "_joules", "_times")
+
+    def __init__(self) -> None:
+        self._times = array("d")
+        self._joules = array("d")
+        self._closed_s: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def last_s(self) -> float | None:
+        """Time of the last point, or None where there is none yet."""
+        return self._times[-1] if self._times else None
+
+    @property
+    def total_j(self) -> float:
+        """Joules at the last point."""
+        return self._joules[-1] if self._joules else 0.0
+
+    def add(self, time_s: float, joules: float) -> None:
+        """Add a point; one that does not advance in time is dropped."""
+        if self._times and time_s <= self._times[-1]:
+            return
+        self._times.append(time_s)
+        self._joules.append(max(joules, self.total_j))
+
+    def close(self, time_s: float) -> None:
+        """The device is gone: nothing is drawn, or known, after this time."""
+        self._closed_s = time_s
+
+    def settled_s(self, lookahead: int) -> float:
+        """Time up to which no later point will change a figure, if figures look ``lookahead`` cells ahead."""
+        if self._closed_s is not None:
+            return float("inf")
+        return self._times[-1 - lookahead] if len(self._times) > lookahead else float("-inf")
+
+    def at(self, time_s: float) -> float:
+        """Joules at a time, in seconds of the series' clock."""
+        times, joules = self._times, self._joules
+        if self._closed_s is not None:
+            time_s = min(time_s, self._closed_s)
+        if len(times) < 2:
+            return self.total_j
+        right = bisect_right(times, time_s)
+        if right == 0:
+            return joules[0] - self._power(0) * (times[0] - time_s)
+        if right == len(times):
+            return joules[-1] + self._power(right - 2) * (time_s - times[-1])
+        return joules[right - 1] + self._within(right - 1, time_s - times[right - 1])
+
+    def prune(self, before_s: float) -> None:
+        """Forget points that no figure at or after ``before_s`` can need."""
+        drop = bisect_right(self._times, before_s) - 1 - _KEEP_BEFORE
+        if drop > 0:
+            del self._times[:drop]
+            del self._joules[:drop]
+
+    def _power(self, cell: int) -> float:
+        return (self._joules[cell + 1] - self._joules[cell]) / (self._times[cell + 1] - self._times[cell])
+
+    def _within(self, cell: int, elapsed_s: float) -> float:
+        """Joules drawn in the first ``elapsed_s`` of a cell."""
+        mean = self._power(cell)
+        if not 0 < cell < len(self._times) - 2:
+            return mean * elapsed_s
+        before, after = self._power(cell - 1), self._power(cell + 1)
+        if not self._is_step(cell, before, mean, after):
+            return mean * elapsed_s
+        step_s = (mean - after) / (before - after) * (self._times[cell + 1] - self._times[cell])
+        return before * min(elapsed_s, step_s) + after * max(0.0, elapsed_s - step_s)
+
+    def _is_step(self, cell: int, before: float, mean: float, after: float) -> bool:
+        jump = abs(after - before)
+        if jump <= _MIN_STEP * max(before, after) or not min(before, after) <= mean <= max(before, after):
+            return False
+        unrest = abs(self._power(cell - 2) - before) if cell >= 2 else 0.0
+        if cell < len(self._times) - 3:
+            unrest += abs(self._power(cell + 2) - after)
+        return unrest < jump / 2

@@ -1,0 +1,1 @@
+"""Measuring a run: from a framework's events to snapshots and records."""

@@ -1,0 +1,193 @@
+"""One process's part in a job of several: what it tells the others, and the job as it has heard of it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.accounting.timeline import PHASES, Phase, Span, total_of
+from trainwatt.distributed.process_group import ProcessGroup
+from trainwatt.projection.projection import Projection
+from trainwatt.records.snapshot import RunSnapshot
+from trainwatt.units import kwh_from_j
+
+if TYPE_CHECKING:
+    from trainwatt.distributed.rank_record import Course, RankRecord
+
+_log = logging.getLogger("trainwatt")
+
+
+class JobAggregator:
+    """The process's own shard, and the others' as they were last heard of.
+
+    Args:
+        processes: the job's.
+        began_s: when this process began to measure, seconds since the Unix epoch.
+    """
+
+    def __init__(self, processes: ProcessGroup, began_s: float) -> None:
+        self.processes = processes
+        self._began_s = began_s
+        self._id = uuid.uuid4().hex
+        self._course: Course | None = None
+        if self.several:
+            from trainwatt.distributed.rank_record import Course  # noqa: PLC0415  # a process by itself needs none of it
+
+            self._course = Course(began_s)
+        self._others: dict[str, RankRecord] = {}
+        self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than this process."""
+        return self.processes.count > 1
+
+    def tick(self, snapshot: RunSnapshot) -> None:
+        """Time has passed.
+
+        Args:
+            snapshot: of this process.
+        """
+        if self._course:
+            self._course.add(snapshot.now_s, snapshot.own_phases)
+
+    def shard(self, snapshot: RunSnapshot) -> RankRecord:
+        """What this process has measured.
+
+        Args:
+            snapshot: of this process.
+        """
+        phases = snapshot.own_phases
+        from trainwatt.distributed.rank_record import RankRecord  # noqa: PLC0415
+
+        return RankRecord(
+            id=self._id,
+            rank=self.processes.rank,
+            count=self.processes.count,
+            from_s=snapshot.began_s,
+            to_s=snapshot.now_s,
+            phases=phases,
+            slices=self._course.slices(snapshot.now_s, phases) if self._course else (),
+            devices=snapshot.devices,
+            epochs=snapshot.epochs,
+            status=snapshot.status,
+            gaps_s=snapshot.gaps_s,
+            notes=snapshot.notes,
+            sampler_cpu_s=snapshot.sampler_cpu_s,
+            before=snapshot.prior.phases,
+        )
+
+    def merge(self, states: Iterable[object]) -> None:
+        """Others have told this; what cannot be understood is left out. Only the first process speaks of the job."""
+        if not self.processes.first:
+            return
+        from trainwatt.distributed.rank_record import RankRecord  # noqa: PLC0415
+
+        heard = dict(self._others)  # replaced as a whole: it is read in another thread
+        for state in states:
+            if isinstance(state, Mapping) and state.get("id") != self._id:
+                try:
+                    shard = RankRecord.from_dict(state)
+                except (KeyError, TypeError, ValueError) as error:
+                    _log.warning("trainwatt: another process measures in a form that is not understood: %s", error)
+                else:
+                    heard[shard.id] = shard
+        self._others = heard
+
+    def poll_folders(self, output_dir: Path, *, last: bool = False) -> Sequence[Mapping[str, Any]]:
+        """What the others have written into the folder of runs.
+
+        Args:
+            output_dir: that folder.
+            last: whether all are about to write their last figures: these are waited for a little.
+        """
+        from trainwatt.records import rank_folders  # noqa: PLC0415  # few need it
+
+        where = (output_dir, self.processes.job, self._began_s)
+        return rank_folders.wait(*where, self.processes.count - 1) if last else rank_folders.read(*where)
+
+    def joined(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """The job, as far as it was heard of.
+
+        Args:
+            snapshot: of this process, which alone tells time and steps.
+        """
+        if not self._others:
+            return snapshot
+        from trainwatt.distributed.aggregation import aggregate  # noqa: PLC0415
+        from trainwatt.distributed.rank_record import summed  # noqa: PLC0415
+
+        own = snapshot.own_phases
+        job = aggregate([self.shard(snapshot), *self._others.values()])
+        phases = {phase: _timed_as(own.get(phase, Span()), span) for phase, span in job.phases.items()}
+        ratio = job.total_j / total_of(own).total_j if total_of(own).total_j else 1.0
+        return replace(
+            snapshot,
+            phases=_ordered(summed((snapshot.prior.phases, phases))),
+            devices=job.devices,
+            gaps_s=job.gaps_s,
+            notes=job.notes,
+            sampler_cpu_s=job.sampler_cpu_s,
+            projection=snapshot.projection and _of_job(snapshot.projection, ratio, snapshot.prior.total_j),
+        )
+
+    def end_epoch(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """The job at the end of an epoch, with what all have spent in this one.
+
+        Args:
+            snapshot: of this process.
+        """
+        if not self._others:
+            self._closed = snapshot.phases
+            return snapshot
+        job = self.joined(snapshot)
+        before = self._closed or snapshot.prior.phases
+        spans = {phase: span.since(before.get(phase, Span())) for phase, span in job.phases.items()}
+        own = snapshot.epoch
+        epoch = {phase: _timed_as(own[phase], span) for phase, span in spans.items() if phase in own}
+        self._closed = job.phases
+        return replace(job, epoch=epoch)
+
+    def record(self, snapshot: RunSnapshot) -> dict[str, Any]:
+        """What the summary holds beside the report: what it was made of, so that it can be joined with others.
+
+        Args:
+            snapshot: of this process.
+        """
+        if not self.several:
+            return {}
+        shards = [self.shard(snapshot)]
+        if snapshot.status != "running":
+            shards += self._others.values()
+        return {
+            "processes": {
+                "count": self.processes.count,
+                "joined": len(self._others) + 1,
+                "job": self.processes.job,
+            },
+            "shards": [shard.to_dict() for shard in shards],
+        }
+
+
+def _timed_as(own: Span, span: Span) -> Span:
+    return Span(own.seconds, span.joules, own.entries, own.steps)
+
+
+def _ordered(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
+    return {phase: phases[phase] for phase in PHASES if phase in phases}
+
+
+def _of_job(projection: Projection, ratio: float, before_j: float) -> Projection:
+    """A projection of one process, for all: the others' part in the rest is what it was so far."""
+    before_kwh, energy = kwh_from_j(before_j), projection.energy_kwh
+    scaled = replace(
+        energy,
+        low=before_kwh + (energy.low - before_kwh) * ratio,
+        central=before_kwh + (energy.central - before_kwh) * ratio,
+        high=before_kwh + (energy.high - before_kwh) * ratio,
+    )
+    return replace(projection, energy_kwh=scaled)

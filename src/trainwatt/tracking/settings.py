@@ -1,0 +1,201 @@
+"""What a user types, checked before training starts: the same in every framework."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
+
+from trainwatt import validation
+from trainwatt.errors import ArgumentError
+from trainwatt.live import Provider
+from trainwatt.power.device import KINDS, Kind, Scope
+from trainwatt.site import Site
+
+
+class Measured(TypedDict, total=False):
+    """The keyword arguments that say where it runs and what is measured; see :class:`Settings`."""
+
+    zone: str | None
+    cloud: str | None
+    pue: float | None
+    wue: float | None
+    tariff: float | None
+    carbon_intensity: float | str | Provider | None
+    site: Site | None
+    expected_requests: float | None
+    devices: Sequence[str]
+    scope: str
+    interval: float
+    idle_w: float | None
+    full_w: float | None
+
+
+class Options(Measured, total=False):
+    """The keyword arguments of a monitor, as a user types them; see :class:`Settings`."""
+
+    project_after: int | str | None
+    verbose: bool
+    output_dir: str | os.PathLike[str] | None
+    run_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments of a monitor.
+
+    Attributes:
+        site: where the run happens.
+        expected_requests: how often the model is going to be asked; None where that is not known.
+        devices: the kinds of device to measure.
+        scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its processor by CPU
+            time, of its GPUs by what the driver tells of their use, of its memory by what is in use. All of it is an
+            estimate.
+        interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
+            as this costs less than 0.1 % of a core.
+        idle_w, full_w: watts of the processor at rest and at full load, to calibrate its estimate.
+        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
+            whole run, its first 50 steps or 1 %; a number of steps; None: never.
+        verbose: whether to print the projection and the summary at the end.
+        output_dir: where run folders are made; None: no run folder.
+        run_name: the run folder's name; None: the start time.
+    """
+
+    site: Site
+    expected_requests: float | None
+    devices: tuple[Kind, ...]
+    scope: Scope
+    interval_s: float
+    idle_w: float | None
+    full_w: float | None
+    project_after: int | Literal["epoch"] | None
+    verbose: bool
+    output_dir: Path | None
+    run_name: str | None
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        zone: str | None = None,
+        cloud: str | None = None,
+        pue: float | None = None,
+        wue: float | None = None,
+        tariff: float | None = None,
+        carbon_intensity: float | str | Provider | None = None,
+        site: Site | None = None,
+        expected_requests: float | None = None,
+        devices: Sequence[str] = KINDS,
+        scope: str = "machine",
+        interval: float = 1.0,
+        idle_w: float | None = None,
+        full_w: float | None = None,
+        project_after: int | str | None = "epoch",
+        verbose: bool = True,
+        output_dir: str | os.PathLike[str] | None = "footprint",
+        run_name: str | None = None,
+    ) -> Settings:
+        """Check what the user typed.
+
+        Raises:
+            ArgumentError: names the argument, what was given, and what would be right.
+        """
+        validation.calibration(idle_w, full_w)
+        return cls(
+            site=_check_site(
+                site, zone=zone, cloud=cloud, pue=pue, wue=wue, tariff=tariff, carbon_intensity=carbon_intensity
+            ),
+            expected_requests=_check_requests(expected_requests),
+            devices=_check_devices(devices),
+            scope=_check_scope(scope),
+            interval_s=validation.positive("interval", interval, "a positive number of seconds, such as 1.0"),
+            idle_w=idle_w,
+            full_w=full_w,
+            project_after=_check_project_after(project_after),
+            verbose=_check_bool("verbose", verbose),
+            output_dir=_check_folder(output_dir),
+            run_name=_check_name(run_name),
+        )
+
+    def quiet(self) -> Settings:
+        """The same for a process that another one speaks for: nothing printed, nothing projected."""
+        return replace(self, verbose=False, project_after=None)
+
+
+def _check_site(site: Site | None, **arguments: Any) -> Site:
+    """One Site, or what makes one."""
+    if site is None:
+        return Site(**arguments)
+    if not isinstance(site, Site):
+        raise ArgumentError("site", site, "a trainwatt.Site, such as Site(zone='FR', pue=1.2)")
+    for name, value in arguments.items():
+        if value is not None:
+            raise ArgumentError(name, value, f"nothing beside site=, which may hold it: Site({name}=...)")
+    return site
+
+
+def _check_requests(requests: float | None) -> float | None:
+    return (
+        None
+        if requests is None
+        else validation.positive("expected_requests", requests, "a positive number of requests")
+    )
+
+
+def _check_devices(devices: Sequence[str]) -> tuple[Kind, ...]:
+    given = (devices,) if isinstance(devices, str) else devices
+    expected = f"one or more of {', '.join(map(repr, KINDS))}"
+    try:
+        names = tuple(given)
+    except TypeError:
+        raise ArgumentError("devices", devices, expected) from None
+    if not names or any(name not in KINDS for name in names):
+        raise ArgumentError("devices", devices, expected)
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def _check_scope(scope: str) -> Scope:
+    for known in get_args(Scope):
+        if scope == known:
+            return known  # type: ignore[no-any-return]
+    raise ArgumentError("scope", scope, '"machine" or "process"')
+
+
+def _check_project_after(project_after: int | str | None) -> int | Literal["epoch"] | None:
+    if project_after is None or project_after == "epoch":
+        return project_after  # type: ignore[return-value]  # mypy does not narrow by ==
+    if isinstance(project_after, int) and not isinstance(project_after, bool) and project_after > 0:
+        return project_after
+    raise ArgumentError("project_after", project_after, '"epoch", a positive number of steps, or None')
+
+
+def _check_bool(argument: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(argument, value, "True or False")
+    return value
+
+
+def _check_folder(output_dir: str | os.PathLike[str] | None) -> Path | None:
+    if output_dir is None:
+        return None
+    expected = "a folder that can be written to, or None for no run folder"
+    if not isinstance(output_dir, (str, os.PathLike)):
+        raise ArgumentError("output_dir", output_dir, expected)
+    folder = Path(output_dir)
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # the only test that holds for root and on every file system
+            return folder
+    except OSError as error:
+        raise ArgumentError("output_dir", str(output_dir), f"{expected}; {error}") from None
+
+
+def _check_name(run_name: str | None) -> str | None:
+    if run_name is None:
+        return None
+    if not isinstance(run_name, str) or run_name in ("", ".", "..") or Path(run_name).name != run_name:
+        raise ArgumentError("run_name", run_name, "a folder name without slashes, or None for the start time")
+    return run_name

@@ -1,0 +1,322 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
+from standins.virtual import VirtualClock
+from trainwatt.errors import ArgumentError, SourceError
+from trainwatt.power.device import Counter, Device
+from trainwatt.power.host import cpu_catalog, cpu_model, cpu_time
+from trainwatt.power.host.cpu_model import CpuEstimate
+
+DEVICE = Device("cpu:b", "cpu", "a processor", "estimated", "model")
+MILAN_VM = {**GENOA_VM, "model": "1", "model name": "AMD EPYC-Milan Processor"}
+
+
+class Load:
+    """CPU time that goes as told."""
+
+    def __init__(self) -> None:
+        self.busy_s = 100.0
+
+    def __call__(self) -> float:
+        return self.busy_s
+
+
+def estimate_on(host: LinuxHost, clock: VirtualClock, **options) -> CpuEstimate:
+    found = cpu_model.find(proc_root=host.proc_root, sys_root=host.sys_root, clock=clock, **options)
+    (meter,) = found.meters
+    assert isinstance(meter, CpuEstimate)
+    return meter
+
+
+steps = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 1), st.booleans()), min_size=1, max_size=20)
+
+
+@given(steps=steps, idle_w=st.floats(0, 50), dynamic_w=st.floats(0, 300), cpus=st.floats(0.5, 128))
+def test_the_estimate_adds_up_however_seldom_it_is_read(steps, idle_w, dynamic_w, cpus) -> None:
+    clock, load = VirtualClock(0.0), Load()
+    estimate = CpuEstimate(DEVICE, idle_w=idle_w, full_w=idle_w + dynamic_w, cpus=cpus, busy_s=load, clock=clock)
+    truth_j = 0.0
+    for interval_s, utilisation, read in steps:
+        clock.now_s += interval_s
+        load.busy_s += utilisation * cpus * interval_s
+        truth_j += (idle_w + dynamic_w * utilisation) * interval_s
+        if read:
+            estimate.joules()
+    assert estimate.joules() == pytest.approx(truth_j, rel=1e-6, abs=1e-6)
+
+
+@given(steps=st.lists(st.tuples(st.floats(0, 10), st.floats(-5, 50)), max_size=20))
+def test_power_stays_between_idle_and_full_load_even_when_ticks_run_ahead_or_back(steps) -> None:
+    clock, load = VirtualClock(0.0), Load()
+    estimate = CpuEstimate(DEVICE, idle_w=10, full_w=100, cpus=4, busy_s=load, clock=clock)
+    before_j = estimate.joules()
+    for interval_s, busy_s in steps:
+        clock.now_s += interval_s
+        load.busy_s += busy_s
+        spent_j = estimate.joules() - before_j
+        assert 10 * interval_s - 1e-6 <= spent_j <= 100 * interval_s + 1e-6
+        before_j += spent_j
+
+
+def test_time_that_ran_ahead_of_the_clock_is_counted_later() -> None:
+    clock, load = VirtualClock(0.0), Load()
+    estimate = CpuEstimate(DEVICE, idle_w=0, full_w=10, cpus=1, busy_s=load, clock=clock)
+    load.busy_s += 1.5
+    clock.now_s += 1.0
+    assert estimate.joules() == pytest.approx(10.0)
+    clock.now_s += 1.0
+    assert estimate.joules() == pytest.approx(15.0)
+
+
+def test_a_whole_server_is_charged_by_the_design_power_of_all_its_chips(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path, cpus=4, sockets=2)
+    estimate = estimate_on(host, clock)
+    assert (estimate.idle_w, estimate.full_w) == pytest.approx((0.10 * 450, 0.75 * 450))
+    assert estimate.device.id == "cpu:0a1b2c3d-0000-4000-8000-000000000001"
+    assert "450 W" in estimate.device.note
+    for number in range(4):
+        host.work(5.0, cpu=number)
+    clock.now_s += 10.0
+    assert estimate.joules() == pytest.approx(10 * 450 * (0.10 + 0.75) / 2)
+
+
+def test_a_virtual_machine_is_charged_for_its_own_cpus_only(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=2, facts=GENOA_VM, virtual=True)
+    estimate = estimate_on(host, VirtualClock())
+    assert (estimate.idle_w, estimate.full_w) == pytest.approx((2 * 0.7391, 2 * 2.2822))
+
+
+def test_a_virtual_machine_that_tells_its_chips_name_is_not_charged_for_the_whole_chip(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=2, facts=ROME_SERVER, virtual=True)
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(2 * 1.6930)
+
+
+def test_a_job_with_some_of_the_cpus_is_charged_for_those_and_their_load(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path, cpus=8)
+    host.allow("2-3")
+    estimate = estimate_on(host, clock)
+    assert estimate.full_w == pytest.approx(0.75 * 225 * 2 / 8)
+    assert estimate.device.id.endswith("/cpus-2-3")
+    assert "2 of 8" in estimate.device.note
+    host.work(10.0, cpu=0)
+    host.work(10.0, cpu=2)
+    clock.now_s += 10.0
+    assert estimate.joules() == pytest.approx(10 * (estimate.idle_w + estimate.full_w) / 2)
+
+
+def test_threads_pinned_one_to_a_cpu_count_together(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=4)
+    host.allow("0")
+    for thread in (1, 2, 3):
+        host.write(f"self/task/{thread + 1}/status", f"Cpus_allowed_list:\t{thread}\n")
+    assert cpu_time.own_cpus(proc_root=host.proc_root) == {0, 1, 2, 3}
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(0.75 * 225)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_with_a_quota_is_charged_for_it_and_for_its_own_load(tmp_path: Path, version: int) -> None:
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path, cpus=8)
+    if version == 2:
+        host.write("self/cgroup", "0::/pod/main\n")
+        host.write_cgroup("pod/cpu.max", "150000 100000\n")
+        host.write_cgroup("pod/main/cpu.max", "max 100000\n")
+        host.write_cgroup("pod/cpu.stat", "usage_usec 7000000\nuser_usec 1\n")
+    else:
+        host.write("self/cgroup", "4:cpu,cpuacct:/docker/abc\n0::/\n")
+        host.write_cgroup("cpu/cpu.cfs_quota_us", "150000\n")  # in a container its own group shows as the root
+        host.write_cgroup("cpu/cpu.cfs_period_us", "100000\n")
+        host.write_cgroup("cpuacct/cpuacct.usage", "7000000000\n")
+    estimate = estimate_on(host, clock)
+    assert estimate.full_w == pytest.approx(0.75 * 225 * 1.5 / 8)
+    assert "/cgroup-" in estimate.device.id
+    host.work(80.0)
+    if version == 2:
+        host.write_cgroup("pod/cpu.stat", "usage_usec 13000000\nuser_usec 1\n")
+    else:
+        host.write_cgroup("cpuacct/cpuacct.usage", "13000000000\n")
+    clock.now_s += 8.0
+    assert estimate.joules() == pytest.approx(8 * (estimate.idle_w + estimate.full_w) / 2)
+
+
+def test_no_quota_charges_the_whole_machine(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=8)
+    host.write_cgroup("cpu.max", "max 100000\n")
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(0.75 * 225)
+
+
+def test_both_figures_of_the_user_make_the_range_narrow(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path)
+    estimate = estimate_on(host, VirtualClock(), idle_w=30.0, full_w=200.0)
+    assert (estimate.idle_w, estimate.full_w) == (30.0, 200.0)
+    assert (estimate.device.low, estimate.device.high) == (0.7, 1.4)
+
+
+def test_one_figure_of_the_user_is_taken_and_the_other_follows(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path)
+    full = estimate_on(host, VirtualClock(), full_w=150.0)
+    assert (full.idle_w, full.full_w) == pytest.approx((20.0, 150.0))
+    idle = estimate_on(host, VirtualClock(), idle_w=500.0)
+    assert (idle.idle_w, idle.full_w) == (500.0, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"idle_w": 0}, "idle_w"),
+        ({"idle_w": -5.0}, "idle_w"),
+        ({"full_w": float("nan")}, "full_w"),
+        ({"full_w": float("inf")}, "full_w"),
+        ({"idle_w": 50.0, "full_w": 40.0}, "idle_w"),
+        ({"scope": "cluster"}, "scope"),
+    ],
+)
+def test_a_bad_argument_is_named(tmp_path: Path, options: dict[str, object], argument: str) -> None:
+    host = LinuxHost(tmp_path)
+    with pytest.raises(ArgumentError) as raised:
+        cpu_model.find(proc_root=host.proc_root, sys_root=host.sys_root, **options)
+    assert raised.value.argument == argument
+
+
+@pytest.mark.parametrize("facts", [ROME_SERVER, MILAN_VM, {"model name": "Common KVM processor"}, {}])
+@pytest.mark.parametrize("virtual", [False, True])
+def test_an_estimate_says_how_far_off_it_may_be(tmp_path: Path, facts: dict[str, str], virtual: bool) -> None:
+    host = LinuxHost(tmp_path, facts=facts, virtual=virtual)
+    line = cpu_model.power_line(cpu_catalog.find(proc_root=host.proc_root))
+    assert 0 < line.idle_w < line.full_w
+    assert 0 < line.low <= 1 / 1.5
+    assert line.high >= 1.5
+    assert line.note
+
+
+def test_an_unknown_processor_has_a_wider_range_than_a_known_one(tmp_path: Path) -> None:
+    known = cpu_model.power_line(cpu_catalog.find(proc_root=LinuxHost(tmp_path / "a").proc_root))
+    unknown = cpu_model.power_line(cpu_catalog.find(proc_root=LinuxHost(tmp_path / "b", facts={}).proc_root))
+    assert unknown.low < known.low
+    assert unknown.high > known.high
+    assert "unknown" in unknown.note
+
+
+def test_a_sandbox_that_counts_no_cpu_time_is_told_what_works_instead(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path)
+    host.write("stat", "cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
+    found = cpu_model.find(proc_root=host.proc_root, sys_root=host.sys_root)
+    assert not found.meters
+    assert "process" in found.missing[0].remedy
+    assert cpu_model.find(scope="process", proc_root=host.proc_root, sys_root=host.sys_root).meters
+
+
+def test_a_reading_that_fails_does_not_spoil_the_next(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path)
+    estimate = estimate_on(host, clock, idle_w=10.0, full_w=50.0)
+    stat = (host.proc_root / "stat").read_text()
+    host.write("stat", "gibberish")
+    with pytest.raises(SourceError):
+        estimate.joules()
+    host.write("stat", stat)
+    clock.now_s += 2.0
+    assert estimate.joules() == pytest.approx(20.0)
+
+
+CHILD = """
+import sys, time
+while time.process_time() < 0.3:
+    pass
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def burn(**environment: str) -> "subprocess.Popen[str]":
+    """A child that has used 0.3 s of CPU time when this returns, and waits."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child
+
+
+def test_children_count_while_they_live_and_after() -> None:
+    clock = VirtualClock()
+    tree = cpu_time.ProcessTreeTime(clock=clock)
+    before_s = tree()
+    with burn() as child:
+        clock.now_s += 60.0
+        alive_s = tree() - before_s
+        child.communicate()
+    assert alive_s >= 0.28
+    ended_s = tree() - before_s
+    assert alive_s <= ended_s < alive_s + 0.5
+
+
+def test_a_child_that_lived_between_two_looks_is_counted() -> None:
+    tree = cpu_time.ProcessTreeTime(clock=VirtualClock())
+    before_s = tree()
+    with burn() as child:
+        child.communicate()
+    assert tree() - before_s >= 0.28
+
+
+def test_a_rank_that_this_one_has_started_counts_itself() -> None:
+    clock = VirtualClock()
+    tree = cpu_time.ProcessTreeTime(clock=clock)
+    before_s = tree()
+    with burn(LOCAL_RANK="1") as child:
+        clock.now_s += 60.0
+        assert tree() - before_s < 0.2
+        child.communicate()
+
+
+def test_our_processes_cost_their_cpu_time_and_no_idle_machine(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path, cpus=4)
+    estimate = estimate_on(host, clock, scope="process")
+    assert estimate.idle_w == 0
+    before_s = sum(os.times()[:4])
+    with burn() as child:
+        child.communicate()
+    clock.now_s += 60.0
+    busy_s = sum(os.times()[:4]) - before_s
+    assert estimate.joules() == pytest.approx(busy_s * 0.75 * 225 / 4, abs=0.05 * 0.75 * 225 / 4)
+    assert f"/process-{os.getpid()}-" in estimate.device.id
+
+
+def test_two_processes_of_a_machine_are_two_devices_in_process_scope_and_one_otherwise() -> None:
+    script = (
+        "import json\nfrom trainwatt.power.host import cpu_model\n"
+        "print(json.dumps([cpu_model.find(scope=scope).meters[0].device.id for scope in ('machine', 'process')]))"
+    )
+    theirs = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    ours = [cpu_model.find(scope=scope).meters[0].device.id for scope in ("machine", "process")]
+    assert ours[0] == theirs[0]
+    assert ours[1] != theirs[1]
+
+
+def test_this_machine_gets_a_sensible_estimate() -> None:
+    (meter,) = cpu_model.find().meters
+    assert isinstance(meter, Counter)
+    assert meter.device.kind == "cpu"
+    assert meter.device.method == "estimated"
+    first_j = meter.joules()
+    assert meter.joules() >= first_j >= 0
+
+
+@given(cpus=st.frozensets(st.integers(0, 300), min_size=1))
+def test_a_list_of_cpus_survives_being_written(cpus: frozenset[int]) -> None:
+    assert cpu_time.parse_cpu_list(cpu_time.format_cpu_list(cpus)) == cpus
