@@ -7,9 +7,9 @@ import pytest
 from standins import nvml as standin
 from standins.nvml import h100
 from standins.powercap import PowercapTree
-from standins.virtual import VirtualClock
 from trainwatt.power.device import Found
 from trainwatt.power.discovery import discover
+from trainwatt.testing import VirtualClock
 
 
 def kinds(found: Found) -> list[tuple[str, str]]:

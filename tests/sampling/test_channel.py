@@ -7,9 +7,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock
 from trainwatt.sampling.channel import Channel
+from trainwatt.testing import ScriptedCounter, VirtualClock
 
 REFRESH_S = 0.1
 SETTLE_S = 0.5  # so long the end of a run waits for its last figures
@@ -25,7 +24,7 @@ def missed_j(seed: int, seconds: float, stalls_per_s: float, late_s: float) -> f
     """What is known too much of a run, by the end of which the thread gets time again."""
     random_ = random.Random(seed)
     clock = VirtualClock(start_s=50 + random_.random())
-    channel = Channel(StandInCounter(clock, wave_j, refresh_s=REFRESH_S, phase_s=random_.uniform(0, REFRESH_S)))
+    channel = Channel(ScriptedCounter(clock, wave_j, refresh_s=REFRESH_S, phase_s=random_.uniform(0, REFRESH_S)))
     began_s, end_s = clock.now_s, clock.now_s + seconds
     held_s = random_.choice([0.0, random_.uniform(0, 2)])
     while clock.now_s < end_s + SETTLE_S and channel.settled_s(clock.now_s) < end_s:

@@ -8,12 +8,11 @@ import time
 
 import pytest
 
-from standins.meters import StandInCounter, StandInGauge, StandInPower
-from standins.virtual import VirtualClock, run_until
 from standins.waves import Square
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Device
 from trainwatt.sampling.sampler import Sampler, Subscription, shared_sampler
+from trainwatt.testing import ConstantGauge, ScriptedCounter, ScriptedGauge, VirtualClock, run_until
 
 WAVES = {"const": (250.0, 250.0, 1.0), "1 s": (60.0, 300.0, 1.0), "5 s": (60.0, 300.0, 5.0)}
 
@@ -32,7 +31,7 @@ def energy_j(subscription: Subscription, begin_s: float, end_s: float) -> float:
 def test_short_epochs_of_a_slowly_refreshed_counter_are_right_within_half_a_percent(wave: str, phase_s: float) -> None:
     sampler, clock = sampler_at()
     true_j = Square(*WAVES[wave]).energy_j
-    subscription = sampler.subscribe([StandInCounter(clock, true_j, refresh_s=0.1, phase_s=phase_s)])
+    subscription = sampler.subscribe([ScriptedCounter(clock, true_j, refresh_s=0.1, phase_s=phase_s)])
     run_until(sampler, clock, clock.now_s + 1.0, late_s=5e-4)
     for _ in range(10):
         begin_s = clock.now_s
@@ -46,7 +45,7 @@ def test_short_epochs_of_a_slowly_refreshed_counter_are_right_within_half_a_perc
 def test_a_board_without_a_counter_is_right_within_two_percent(wave: str) -> None:
     sampler, clock = sampler_at()
     true_j = Square(*WAVES[wave]).energy_j
-    subscription = sampler.subscribe([StandInGauge(clock, true_j)])
+    subscription = sampler.subscribe([ScriptedGauge(clock, true_j)])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 60.0)
     assert energy_j(subscription, begin_s, clock.now_s) == pytest.approx(
@@ -57,7 +56,7 @@ def test_a_board_without_a_counter_is_right_within_two_percent(wave: str) -> Non
 def test_several_boards_add_up() -> None:
     sampler, clock = sampler_at()
     boards = [
-        StandInCounter(clock, lambda t: 100 * t, refresh_s=0.1, device=Device(f"gpu:{n}", "gpu", "B", "measured", "c"))
+        ScriptedCounter(clock, lambda t: 100 * t, refresh_s=0.1, device=Device(f"gpu:{n}", "gpu", "B", "measured", "c"))
         for n in range(4)
     ]
     subscription = sampler.subscribe(boards)
@@ -71,7 +70,7 @@ def test_several_boards_add_up() -> None:
 def test_no_wrap_around_is_missed_at_full_power(wraps_at_j: float) -> None:
     """500 W for three hours on a counter that starts again every few minutes; the user wants few samples."""
     sampler, clock = sampler_at()
-    counter = StandInCounter(clock, lambda t: 500 * t, wraps_at_j=wraps_at_j, max_gap_s=30.0)
+    counter = ScriptedCounter(clock, lambda t: 500 * t, wraps_at_j=wraps_at_j, max_gap_s=30.0)
     subscription = sampler.subscribe([counter], interval_s=3600.0)
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 10_800.0)
@@ -81,7 +80,7 @@ def test_no_wrap_around_is_missed_at_full_power(wraps_at_j: float) -> None:
 def test_a_counter_that_is_reset_loses_no_energy(caplog: pytest.LogCaptureFixture) -> None:
     """A driver reload."""
     sampler, clock = sampler_at()
-    counter = StandInCounter(clock, lambda t: 200 * t, refresh_s=0.1, reset_s=1020.0, sensor_w=200.0)
+    counter = ScriptedCounter(clock, lambda t: 200 * t, refresh_s=0.1, reset_s=1020.0, sensor_w=200.0)
     subscription = sampler.subscribe([counter])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 40.0)
@@ -91,8 +90,8 @@ def test_a_counter_that_is_reset_loses_no_energy(caplog: pytest.LogCaptureFixtur
 
 def test_a_counter_that_stands_still_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
     sampler, clock = sampler_at()
-    sensor = StandInGauge(clock, lambda t: 150 * t)
-    counter = StandInCounter(
+    sensor = ScriptedGauge(clock, lambda t: 150 * t)
+    counter = ScriptedCounter(
         clock, lambda t: 150 * t, refresh_s=0.1, frozen_s=1020.0, sensor_w=150.0, replacement=sensor
     )
     subscription = sampler.subscribe([counter])
@@ -100,30 +99,30 @@ def test_a_counter_that_stands_still_is_replaced(caplog: pytest.LogCaptureFixtur
     run_until(sampler, clock, begin_s + 60.0)
     assert energy_j(subscription, begin_s, clock.now_s) == pytest.approx(9000, rel=0.01)
     assert subscription.devices[0].source == "a gauge"
-    assert len([record for record in caplog.records if "stands still" in record.message]) == 1
+    assert len([record for record in caplog.records if "is stuck" in record.message]) == 1
 
 
 def test_an_idle_counter_of_a_device_that_draws_nothing_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     sampler, clock = sampler_at()
-    subscription = sampler.subscribe([StandInCounter(clock, lambda _: 0.0, refresh_s=0.1, sensor_w=0.0)])
+    subscription = sampler.subscribe([ScriptedCounter(clock, lambda _: 0.0, refresh_s=0.1, sensor_w=0.0)])
     run_until(sampler, clock, clock.now_s + 30.0)
     assert energy_j(subscription, 1000.2, clock.now_s) == 0
     assert not caplog.records
 
 
-def test_a_counter_that_disagrees_with_its_sensor_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_counter_that_disagrees_with_its_sensor_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     """The counter of a whole module, say."""
     sampler, clock = sampler_at()
-    sampler.subscribe([StandInCounter(clock, lambda t: 600 * t, refresh_s=0.1, sensor_w=150.0)])
+    sampler.subscribe([ScriptedCounter(clock, lambda t: 600 * t, refresh_s=0.1, sensor_w=150.0)])
     run_until(sampler, clock, clock.now_s + 60.0)
     assert len(caplog.records) == 1
-    assert re.search(r"counter says (59|60)\d W .* sensor 150 W", caplog.text)
+    assert re.search(r"counter reports (59|60)\d W .* sensor reports 150 W", caplog.text)
 
 
 def test_a_board_lost_in_mid_run_keeps_what_it_counted_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     sampler, clock = sampler_at()
-    lost = StandInCounter(clock, lambda t: 100 * t, refresh_s=0.1)
-    good = StandInCounter(clock, lambda t: 50 * t, device=Device("cpu:0", "cpu", "Other", "measured", "c"))
+    lost = ScriptedCounter(clock, lambda t: 100 * t, refresh_s=0.1)
+    good = ScriptedCounter(clock, lambda t: 50 * t, device=Device("cpu:0", "cpu", "Other", "measured", "c"))
     subscription = sampler.subscribe([lost, good])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 20.0)
@@ -140,7 +139,7 @@ def test_a_board_lost_in_mid_run_keeps_what_it_counted_and_stops_no_other(caplog
 
 def test_errors_for_a_while_cost_a_counter_nothing_and_are_marked(caplog: pytest.LogCaptureFixture) -> None:
     sampler, clock = sampler_at()
-    counter = StandInCounter(clock, lambda t: 100 * t, refresh_s=0.1)
+    counter = ScriptedCounter(clock, lambda t: 100 * t, refresh_s=0.1)
     subscription = sampler.subscribe([counter])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 20.0)
@@ -157,7 +156,7 @@ def test_errors_for_a_while_cost_a_counter_nothing_and_are_marked(caplog: pytest
 @pytest.mark.parametrize("held_up_s", [0.5, 2.0, 5.0, 100.0])
 def test_seconds_without_a_reading_lose_no_joule_of_a_counter(after_s: float, held_up_s: float) -> None:
     sampler, clock = sampler_at()
-    counter = StandInCounter(clock, lambda t: 250 * t, refresh_s=0.1, phase_s=0.04, sensor_w=250.0)
+    counter = ScriptedCounter(clock, lambda t: 250 * t, refresh_s=0.1, phase_s=0.04, sensor_w=250.0)
     subscription = sampler.subscribe([counter])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + after_s, late_s=2e-4)
@@ -171,7 +170,7 @@ def test_seconds_without_a_reading_lose_no_joule_of_a_counter(after_s: float, he
 def test_seconds_without_a_reading_are_a_gap_of_a_gauge(held_up_s: float, put_in_s: float) -> None:
     """A second is nothing, ten are put in and marked, an hour is marked only."""
     sampler, clock = sampler_at()
-    subscription = sampler.subscribe([StandInPower(clock, 200.0)])
+    subscription = sampler.subscribe([ConstantGauge(clock, 200.0)])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 5.0)
     clock.now_s += held_up_s
@@ -182,7 +181,7 @@ def test_seconds_without_a_reading_are_a_gap_of_a_gauge(held_up_s: float, put_in
 
 def test_a_clock_that_jumps_by_hours_gives_a_model_no_joules() -> None:
     sampler, clock = sampler_at()
-    model = StandInCounter(clock, lambda t: 50 * t, device=Device("ram:1", "ram", "Memory", "estimated", "a model"))
+    model = ScriptedCounter(clock, lambda t: 50 * t, device=Device("ram:1", "ram", "Memory", "estimated", "a model"))
     subscription = sampler.subscribe([model])
     begin_s = clock.now_s
     run_until(sampler, clock, begin_s + 60.0)
@@ -194,7 +193,7 @@ def test_a_clock_that_jumps_by_hours_gives_a_model_no_joules() -> None:
 
 def test_a_source_that_keeps_failing_is_given_up() -> None:
     sampler, clock = sampler_at()
-    counter = StandInCounter(clock, lambda t: 100 * t)
+    counter = ScriptedCounter(clock, lambda t: 100 * t)
     sampler.subscribe([counter])
     run_until(sampler, clock, clock.now_s + 5.0)
     counter.fault = SourceError("permission withdrawn")
@@ -206,7 +205,7 @@ def test_a_source_that_keeps_failing_is_given_up() -> None:
 
 def test_memory_stays_bounded_in_a_run_of_weeks() -> None:
     sampler, clock = sampler_at()
-    subscription = sampler.subscribe([StandInCounter(clock, lambda t: 300 * t)], interval_s=10.0)
+    subscription = sampler.subscribe([ScriptedCounter(clock, lambda t: 300 * t)], interval_s=10.0)
     begin_s = clock.now_s
     for _ in range(21):
         run_until(sampler, clock, clock.now_s + 86_400.0 / 10)
@@ -217,8 +216,8 @@ def test_memory_stays_bounded_in_a_run_of_weeks() -> None:
 
 def test_two_runs_share_one_reading_of_a_device() -> None:
     sampler, clock = sampler_at()
-    first = StandInCounter(clock, lambda t: 100 * t)
-    second = StandInCounter(clock, lambda t: 100 * t)
+    first = ScriptedCounter(clock, lambda t: 100 * t)
+    second = ScriptedCounter(clock, lambda t: 100 * t)
     outer = sampler.subscribe([first])
     run_until(sampler, clock, clock.now_s + 5.0)
     inner = sampler.subscribe([second])
@@ -234,7 +233,7 @@ def test_two_runs_share_one_reading_of_a_device() -> None:
 def test_the_thread_ends_with_the_last_run() -> None:
     sampler = Sampler()
     clock = VirtualClock(0.0)
-    subscriptions = [sampler.subscribe([StandInCounter(clock, lambda t: t)]) for _ in range(2)]
+    subscriptions = [sampler.subscribe([ScriptedCounter(clock, lambda t: t)]) for _ in range(2)]
     assert [thread for thread in threading.enumerate() if thread.name == "trainwatt-sampler"]
     subscriptions[0].close()
     assert sampler.running
@@ -251,7 +250,7 @@ def test_a_listener_that_fails_does_not_end_the_thread() -> None:
         calls.append(1)
         raise RuntimeError("a full disk, say")
 
-    subscription = sampler.subscribe([StandInCounter(VirtualClock(0.0), lambda t: t)], interval_s=0.01)
+    subscription = sampler.subscribe([ScriptedCounter(VirtualClock(0.0), lambda t: t)], interval_s=0.01)
     subscription.on_tick = stumble
     deadline_s = time.monotonic() + 10
     while len(calls) < 3 and time.monotonic() < deadline_s:
@@ -265,7 +264,7 @@ def test_a_listener_that_fails_does_not_end_the_thread() -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_after_fork_nothing_of_ours_runs_in_the_child() -> None:
     parent = shared_sampler()
-    subscription = parent.subscribe([StandInCounter(VirtualClock(0.0), lambda t: t)])
+    subscription = parent.subscribe([ScriptedCounter(VirtualClock(0.0), lambda t: t)])
     child = os.fork()
     if child == 0:
         fresh = shared_sampler() is not parent

@@ -1,1 +1,1 @@
-"""What draws power, and how it is read: one module per source, :mod:`trainwatt.power.discovery` on top."""
+"""Power of GPUs, CPUs and memory: one module per source; :mod:`trainwatt.power.discovery` selects among them."""

@@ -1,4 +1,4 @@
-"""What draws power, and the two ways in which it is read."""
+"""Devices that draw power, and the two kinds of meter that read them: counters and gauges."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ KINDS: tuple[Kind, ...] = ("gpu", "cpu", "ram")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Something that draws power.
+    """Device that draws power.
 
     Attributes:
-        id: an identity that holds in every process and on every host that can see the device:
+        id: Identity that is the same in every process and on every host that can see the device:
             ``gpu:<NVML UUID>``, ``cpu:<boot id>/package-0``, ``ram:<boot id>``.
-        kind: what it is.
-        name: its name as a person knows it, e.g. ``NVIDIA H100 80GB HBM3``.
-        method: whether its energy is ``measured`` or ``estimated``.
-        source: how, in a few words, e.g. ``NVML total-energy counter``.
-        low, high: the true energy lies between ``low`` and ``high`` times the figure, in about 9 of 10 cases
+        kind: ``gpu``, ``cpu`` or ``ram``.
+        name: Product name, e.g. ``NVIDIA H100 80GB HBM3``.
+        method: ``measured`` or ``estimated``.
+        source: Source of its energy in a few words, e.g. ``NVML total-energy counter``.
+        low, high: Limits of the true energy, as multiples of the reported energy: a 90% CI
             (``0 < low <= 1 <= high``).
-        share: the part of a shared board that is attributed to this process, 0 to 1 (a MIG slice);
-            None where the whole device counts.
-        covers: kinds of device whose energy is in this figure, so that they are not counted again: the counter of a
-            Grace Hopper is the whole module's.
-        note: what a reader of the figure should know, or nothing.
+        share: Fraction of a shared GPU that is attributed to this process, 0 to 1 (a MIG slice);
+            None if the whole device counts.
+        covers: Kinds of device whose energy is included, so that they are not counted again. The counter of a Grace
+            Hopper includes the whole module.
+        note: Remark for the user, or an empty string.
     """
 
     id: str
@@ -46,11 +46,11 @@ class Device:
 
 
 class Reading(NamedTuple):
-    """Power at a moment: the centre of the window that the figure is a mean of.
+    """Mean power over a window, at the time of the window's centre.
 
     Attributes:
-        time_s: seconds on the monotonic clock.
-        watts: mean power of the window.
+        time_s: Centre of the window, in seconds on the monotonic clock.
+        watts: Mean power over the window.
     """
 
     time_s: float
@@ -59,72 +59,72 @@ class Reading(NamedTuple):
 
 @runtime_checkable
 class Counter(Protocol):
-    """A device that counts its own joules: no aliasing, and a step needs no read."""
+    """Meter that counts joules, so that none are missed between two readings."""
 
     @property
     def device(self) -> Device:
-        """What it reads."""
+        """Device that is read."""
         ...
 
     @property
     def wraps_at_j(self) -> float | None:
-        """The counter starts again from 0 after this many joules; None: it does not wrap."""
+        """Joules after which the counter starts again from 0; None if it does not wrap around."""
         ...
 
     @property
     def max_gap_s(self) -> float:
-        """To miss no wrap-around, read at least this often; ``math.inf`` where it does not wrap."""
+        """Longest time between two readings that misses no wrap-around; ``math.inf`` without wrap-around."""
         ...
 
     @property
     def refresh_s(self) -> float:
-        """About how long the figure stands still between two refreshes, at most; 0 where it is always current."""
+        """Approximate upper limit of the update interval of the counter; 0 if it is always current."""
         ...
 
     def joules(self) -> float:
-        """Joules since an arbitrary origin.
+        """Read the joules since an arbitrary origin.
 
         Raises:
-            SourceError: no figure this time.
-            SourceLostError: no figure any more.
+            SourceError: The read failed; a later one may succeed.
+            SourceLostError: The source is lost for good.
         """
         ...
 
     def watts(self) -> float | None:
-        """Power now from a second sensor, to check the counter by; None where there is none."""
+        """Read the present power from a second sensor, to check the counter; None if there is no such sensor."""
         ...
 
 
 @runtime_checkable
 class Gauge(Protocol):
-    """A device that tells its power: a sensor without a counter."""
+    """Meter that reports power: a sensor without a counter."""
 
     @property
     def device(self) -> Device:
-        """What it reads."""
+        """Device that is read."""
         ...
 
     @property
     def max_gap_s(self) -> float:
-        """To miss no reading, ask at least this often: the depth of a driver's buffer, the period of a sensor."""
+        """Longest time between two calls that misses no reading: depth of a driver's buffer, period of a sensor."""
         ...
 
     def readings(self) -> Sequence[Reading]:
-        """Readings since the last call, oldest first; may be empty.
+        """Return the readings since the last call, oldest first; may be empty.
 
         Raises:
-            SourceError: no figure this time.
-            SourceLostError: no figure any more.
+            SourceError: The read failed; a later one may succeed.
+            SourceLostError: The source is lost for good.
         """
         ...
 
 
 @runtime_checkable
 class Replaceable(Protocol):
-    """A meter that may turn out to be broken while another way to read its device remains."""
+    """Meter with a fallback, in case it fails while its device can still be read in another way."""
 
     def fallback(self) -> Gauge | None:
-        """The next best meter of the same device, or None."""
+        """Return the next best meter of the same device; None if there is none."""
         ...
 
 
@@ -133,15 +133,14 @@ Meter = Counter | Gauge
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A source that cannot be read on this machine.
+    """Source that cannot be read on this machine.
 
     Attributes:
-        kind: the kind of device it would have measured.
-        source: its name, e.g. ``RAPL``.
-        why: the reason, in one sentence.
-        remedy: what would mend it, exact enough to type; empty where nothing would.
-        warn: whether a user should be told without asking: a missing permission is worth a warning,
-            the absence of the hardware is not.
+        kind: Kind of device that it would have measured.
+        source: Its name, e.g. ``RAPL``.
+        why: Reason, in one sentence.
+        remedy: Command or setting that would fix it, ready to copy; empty if there is none.
+        warn: True if the user should be warned: a missing permission is worth a warning, missing hardware is not.
     """
 
     kind: Kind
@@ -153,7 +152,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one source, or all of them, can read here."""
+    """Meters that were found on this machine, and sources that cannot be read."""
 
     meters: tuple[Meter, ...] = ()
     missing: tuple[Missing, ...] = ()

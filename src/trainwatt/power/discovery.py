@@ -1,19 +1,20 @@
-"""What can be measured on this machine, by the best source for each kind of device.
+"""Discovery of the devices that can be measured on this machine, each with its best source.
 
-The sources are imported when they are asked for: a program that only imports a plugin pays nothing for them.
+The modules of the sources are imported on demand: a program that only imports a plugin does not load them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
 from pathlib import Path
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import KINDS, Found, Kind, Missing, Scope
 
-_DRIVER_S = 30.0  # eight boards that have been asleep take some seconds each to wake
+# Eight GPUs that have been in a sleep state take some seconds each to wake up.
+_DRIVER_S = 30.0
 
 
 def discover(
@@ -28,58 +29,80 @@ def discover(
 ) -> Found:
     """Find a meter for each device of the wanted kinds.
 
-    A counter in the hardware comes first; where none can be read, a model takes its place. With ``scope="process"`` our
-    processes' share of each device is counted, and told as an estimate: see `part`.
+    A hardware counter is preferred; if none can be read, a model is used. With ``scope="process"``, our processes'
+    share of each device is counted and marked as an estimate: see :mod:`trainwatt.power.attribution`.
 
     Args:
-        kinds: the kinds of device that are wanted.
-        scope: the whole machine, or our processes' share of it.
-        gpu_uuids: the GPUs that a framework uses; None: all that ``CUDA_VISIBLE_DEVICES`` leaves.
-        idle_w: the processor's watts at rest, where the user knows them.
-        full_w: its watts at full load, likewise.
-        clock: where the time comes from.
-        powercap: where the kernel shows RAPL.
+        kinds: Kinds of device that are wanted.
+        scope: The whole machine, or our processes' share of it.
+        gpu_uuids: GPUs that a framework uses; None: all that ``CUDA_VISIBLE_DEVICES`` selects.
+        idle_w: Idle power of the CPU in watts, if the user knows it.
+        full_w: Its power at full load in watts, if the user knows it.
+        clock: Source of the time.
+        powercap: Folder in which Linux shows the RAPL counters.
     """
     found = Found()
     if "gpu" in kinds:
-        found += _within(_DRIVER_S, lambda: _gpus(scope, clock, gpu_uuids))
+        found += _within(_DRIVER_S, lambda: _find_gpus(scope, clock, gpu_uuids))
     covered = {kind for meter in found.meters for kind in meter.device.covers}
-    host = [kind for kind in kinds if kind != "gpu" and kind not in covered]
-    if host:
-        from trainwatt.power.host import cpu_model, ram_model, rapl  # noqa: PLC0415  # see above
+    host_kinds = [kind for kind in kinds if kind != "gpu" and kind not in covered]
+    if not host_kinds:
+        return found
+    counted = _find_counters(host_kinds, scope, clock, powercap)
+    counted_kinds = {meter.device.kind for meter in counted.meters}
+    rest = [kind for kind in host_kinds if kind not in counted_kinds]
+    return found + counted + _find_models(rest, scope, clock, idle_w, full_w)
 
-        counted = rapl.find(root=powercap)
-        meters = tuple(meter for meter in counted.meters if meter.device.kind in host)
-        if scope == "process":
-            meters = rapl.our_part(meters, clock)
-        found += Found(meters, counted.missing)
-        host = [kind for kind in host if kind not in {meter.device.kind for meter in meters}]
-        if "cpu" in host:
-            found += cpu_model.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
-        if "ram" in host:
-            found += ram_model.find(scope=scope, clock=clock)
+
+def _find_gpus(scope: Scope, clock: Clock, uuids: Sequence[str] | None) -> Found:
+    from trainwatt.power.nvidia import discovery as nvidia_discovery  # noqa: PLC0415
+
+    return nvidia_discovery.find(scope=scope, clock=clock, uuids=uuids)
+
+
+def _find_counters(kinds: Collection[Kind], scope: Scope, clock: Clock, powercap: Path) -> Found:
+    """Find the RAPL counters of some kinds of device."""
+    from trainwatt.power.host import rapl  # noqa: PLC0415
+
+    counted = rapl.find(root=powercap)
+    meters = tuple(meter for meter in counted.meters if meter.device.kind in kinds)
+    return Found(rapl.our_part(meters, clock) if scope == "process" else meters, counted.missing)
+
+
+def _find_models(
+    kinds: Collection[Kind], scope: Scope, clock: Clock, idle_w: float | None, full_w: float | None
+) -> Found:
+    """Find a model for each kind of device without a counter."""
+    from trainwatt.power.host import cpu_model, ram_model  # noqa: PLC0415
+
+    found = Found()
+    if "cpu" in kinds:
+        found += cpu_model.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
+    if "ram" in kinds:
+        found += ram_model.find(scope=scope, clock=clock)
     return found
 
 
-def _gpus(scope: Scope, clock: Clock, uuids: Sequence[str] | None) -> Found:
-    from trainwatt.power.nvidia import discovery  # noqa: PLC0415  # see above
-
-    return discovery.find(scope=scope, clock=clock, uuids=uuids)
-
-
 def _within(limit_s: float, find: Callable[[], Found]) -> Found:
-    """What is found in a thread of its own, as a driver may never return; what it raises is raised here."""
+    """Call a function in a thread of its own, as a driver may never return.
+
+    Args:
+        limit_s: Longest time to wait for the driver.
+        find: The function; what it raises is raised here.
+    """
     answer: futures.Future[Found] = futures.Future()
 
     def ask() -> None:
         try:
             answer.set_result(find())
-        except BaseException as error:  # noqa: BLE001  # for whoever waits
+        # Raised again in the thread that waits.
+        except BaseException as error:  # noqa: BLE001
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="trainwatt-discover", daemon=True).start()
     try:
         return answer.result(limit_s)
-    except futures.TimeoutError:  # not the builtin one in Python 3.10
-        why = f"the NVIDIA driver has not answered within {limit_s:g} s"
+    # In Python 3.10 this is not the builtin TimeoutError.
+    except futures.TimeoutError:
+        why = f"the NVIDIA driver has not responded within {limit_s:g} s"
         return Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))

@@ -1,1 +1,1 @@
-"""Joules of each device over time."""
+"""Cumulative energy of each device over time."""

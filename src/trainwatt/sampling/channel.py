@@ -1,4 +1,4 @@
-"""One device as it is read over time: its series, its next reading, its troubles."""
+"""One device over time: its energy series, the time of its next reading, its errors."""
 
 from __future__ import annotations
 
@@ -11,30 +11,44 @@ from contextlib import AbstractContextManager
 from trainwatt.clock import Clock
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Meter, Replaceable
-from trainwatt.sampling.energy_series import EnergySeries
+from trainwatt.sampling.energy_series import EnergySeries, Point
 from trainwatt.sampling.readers import reader_for
-from trainwatt.sampling.refresh_clock import Point
 
 _log = logging.getLogger("trainwatt")
 
-_GIVE_UP_S = 30.0  # a source that fails for as long is dropped
-_MAX_CPU_SHARE = 0.002  # a meter is read no more often than costs this part of a core
-_COSTS = 10  # the least of so many counts: on a busy machine a single reading may seem to cost anything
-_KNOWN = 3  # points from which on a power is known at all,
-_SOON_S = 0.05  # and until then read this often, for a first epoch may be short
-_STALE_S = 3.0  # a figure that has not come by then is taken as it is known
+# A source that fails for longer is dropped.
+_GIVE_UP_S = 30.0
+# The reading rate of a meter is limited so that it uses at most this fraction of a core.
+_MAX_CPU_SHARE = 0.002
+# The cost of a reading is the minimum over the last 10: on a busy machine, a single measurement of it is unreliable.
+_COSTS = 10
+# The first epoch may be short: until there are 3 points, which give a power, a meter is read every 0.05 s.
+_KNOWN = 3
+_SOON_S = 0.05
+# If a point is overdue by this long, the energies are final without it.
+_STALE_S = 3.0
 
 
 class Channel:
-    """A device and its series, whatever happens to its meter."""
+    """One device and its energy series, which continues if the meter is replaced.
+
+    Attributes:
+        device: The device, with its present source.
+        series: Energy over time.
+        due_s: Time of the next reading; ``math.inf`` if the device is lost.
+        read_s: Time of the last reading.
+        gap_s: Seconds without data in gaps that have ended.
+        warning: Last warning about the device, or an empty string.
+        unresponsive: True while the driver has not returned from a reading.
+    """
 
     def __init__(self, meter: Meter) -> None:
         self.device = meter.device
         self.series = EnergySeries()
         self.due_s = self.read_s = -math.inf
         self.gap_s = 0.0
-        self.trouble = ""
-        self.hangs = False  # inside its driver
+        self.warning = ""
+        self.unresponsive = False
         self._meter = meter
         self._reader = reader_for(meter)
         self._failing_since_s: float | None = None
@@ -42,34 +56,38 @@ class Channel:
 
     @property
     def current(self) -> bool:
-        """Whether a reading at a phase's edge is worth taking."""
+        """True if a reading gives the energy at the time of the reading itself."""
         return self._reader.current and self.due_s < math.inf
 
     @property
     def worth_waking(self) -> bool:
-        """Whether such a reading makes a phase's figure better; an estimate is too rough for that, once it is known."""
+        """True if a reading at the boundary of a phase makes the phase's energy more accurate.
+
+        An estimate is too rough to gain from that, except for its first points.
+        """
         return self.current and (self.device.method == "measured" or len(self.series) < _KNOWN)
 
     def settled_s(self, now_s: float) -> float:
-        """Time up to which no figure will change; what is overdue is not waited for."""
-        if self.hangs:
+        """Return the time up to which energies are final. Overdue points are not waited for."""
+        if self.unresponsive:
             return now_s
         overdue_s = max(_STALE_S, 2 * (self.due_s - self.read_s)) if self.due_s < math.inf else _STALE_S
         return max(self.series.settled_s(self._reader.lookahead), now_s - overdue_s)
 
     def joules_at(self, time_s: float) -> float:
-        """Cumulative joules at a time, from an origin of the device's own; roughly so before its rhythm is known.
+        """Return the cumulative joules at a time, from an arbitrary origin.
 
-        While its driver hangs it is carried on at the last power, though not for long.
+        The energy is approximate until the update interval of the counter is known. While the driver is unresponsive,
+        the last power is extrapolated for up to 30 s.
         """
-        if self.hangs and self.series.last_s is not None:
+        if self.unresponsive and self.series.last_s is not None:
             time_s = min(time_s, self.series.last_s + _GIVE_UP_S)
         if len(self.series) > 1:
             return self.series.at(time_s)
-        return _rough_at(self._reader.provisional, time_s)
+        return _approximate_at(self._reader.provisional, time_s)
 
     def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
-        """Take a reading into the series; a failure is noted, never raised."""
+        """Add a reading to the series. An error of the source is logged, never raised."""
         unseen_s = self._reader.unseen_s
         try:
             points = self._reader.read(clock)
@@ -84,18 +102,18 @@ class Channel:
             if self._failing_since_s is not None:
                 self._recover(clock.monotonic() - (self._reader.unseen_s - unseen_s))
         self.read_s = clock.monotonic()
-        if complaint := self._reader.complaint():
-            self._say(complaint)
+        if warning := self._reader.warning():
+            self._warn(warning)
 
-    def hang(self, since_s: float) -> None:
-        """The driver has not returned from a reading; whoever called it comes back if it does."""
-        self.hangs = True
+    def mark_unresponsive(self, since_s: float) -> None:
+        """Record that the driver has not returned from the reading that began at ``since_s``."""
+        self.unresponsive = True
         if self._failing_since_s is None:
             self._failing_since_s = since_s
-        self._say("its driver does not answer; the other devices are read on")
+        self._warn("its driver is unresponsive; the other devices are still read")
 
     def gap_until(self, now_s: float) -> float:
-        """Seconds for which it could not be read, one that goes on included."""
+        """Return the seconds for which the device could not be read, up to ``now_s``."""
         return (
             self.gap_s
             + self._reader.unseen_s
@@ -103,11 +121,11 @@ class Channel:
         )
 
     def schedule(self, interval_s: float, cost_s: float) -> None:
-        """Set the next reading.
+        """Set the time of the next reading.
 
         Args:
-            interval_s: at most this long from now, unless reading costs too much.
-            cost_s: CPU time that the last reading took.
+            interval_s: Longest time until then, unless readings are too expensive.
+            cost_s: CPU seconds that the last reading used.
         """
         self._costs_s.append(cost_s)
         if self.due_s < math.inf:
@@ -120,8 +138,8 @@ class Channel:
         failing_s = now_s - self._failing_since_s
         if failing_s > _GIVE_UP_S:
             self._replace(error, now_s, lock)
-        elif failing_s > _STALE_S and not self.trouble:
-            self._say(f"cannot be read, trying again: {error}")
+        elif failing_s > _STALE_S and not self.warning:
+            self._warn(f"cannot be read, retrying: {error}")
 
     def _recover(self, now_s: float) -> None:
         if self._failing_since_s is not None:
@@ -129,7 +147,7 @@ class Channel:
             self._failing_since_s = None
 
     def _replace(self, error: SourceError, now_s: float, lock: AbstractContextManager[object]) -> None:
-        """Go on with a lesser source of the same device, or without it."""
+        """Continue with the fallback source of the device, or without the device."""
         meter = self._meter.fallback() if isinstance(self._meter, Replaceable) else None
         last_s = self.series.last_s
         with lock:
@@ -139,20 +157,26 @@ class Channel:
                 self.due_s = math.inf
             else:
                 missed_j = error.missed_j if isinstance(error, SourceLostError) else 0.0
-                # what was missed counts up to now; otherwise the new source's power fills the gap
+                # Missed joules are known up to now. Otherwise the power of the new source fills the gap.
                 origin = Point(now_s if missed_j else last_s or now_s, self.series.total_j + missed_j)
                 self.gap_s += self._reader.unseen_s
                 self._meter, self._reader, self.device = meter, reader_for(meter, origin), meter.device
                 self._recover(now_s)
-        self._say(f"{error}; " + (f"going on with {meter.device.source}" if meter else "its energy counts up to here"))
+        self._warn(
+            f"{error}; "
+            + (f"continuing with {meter.device.source}" if meter else "no energy is counted after this point")
+        )
 
-    def _say(self, trouble: str) -> None:
-        self.trouble = trouble
-        _log.warning("trainwatt: %s: %s", self.device.name, trouble)
+    def _warn(self, warning: str) -> None:
+        self.warning = warning
+        _log.warning("trainwatt: %s: %s", self.device.name, warning)
 
 
-def _rough_at(points: Sequence[Point], time_s: float) -> float:
-    """Joules at a time by points whose times are not certain: one pair of them may show any power."""
+def _approximate_at(points: Sequence[Point], time_s: float) -> float:
+    """Return the joules at a time from points at uncertain times.
+
+    After the last point the mean power of all is used, as the power between two of them may be far off.
+    """
     if not points:
         return 0.0
     rough, (first, *_, last) = EnergySeries(), (points[0], *points)

@@ -1,21 +1,37 @@
-"""Cumulative joules of one device against time: the one source of every figure."""
+"""Cumulative energy of one device over time, from which every reported energy is computed."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from typing import NamedTuple
 
-_KEEP_BEFORE = 3  # points kept before the time still asked for: a step is placed by two cells on either side
-_MIN_STEP = 0.1  # a jump of less than this part of the power is read as drift, not as a step
+# Points kept before the earliest time still asked for: a step is located from two cells on either side.
+_KEEP_BEFORE = 3
+# A jump below this fraction of the power is treated as drift, not as a step.
+_MIN_STEP = 0.1
+
+
+class Point(NamedTuple):
+    """Cumulative energy at a time.
+
+    Attributes:
+        time_s: Time on the monotonic clock, in seconds.
+        joules: Energy up to then, from an arbitrary origin.
+    """
+
+    time_s: float
+    joules: float
 
 
 class EnergySeries:
-    """Joules that a device has drawn, known at some times and read off at any.
+    """Cumulative joules of a device: known points, interpolated at any other time.
 
-    Between two known points the energy is exact and only its course is guessed: even power, or, where the powers of the
-    cells on both sides are level and differ, one step from the one level to the other, placed so that the cell's
-    energy is kept (the subcell resolution of Harten, J. Comput. Phys. 83, 1989, for one step in a cell).
-    Before the first point and after the last, the power of the nearest cell goes on.
+    The interval between two points is called a cell. Its total energy is exact; only the distribution within the cell
+    is interpolated, with constant power by default. If the power is level on both sides of the cell and differs between
+    them, the power is taken to step once within the cell, at the time that conserves the cell's energy (the subcell
+    resolution of Harten, J. Comput. Phys. 83, 1989, for one step in a cell). Before the first point and after the
+    last, the power of the nearest cell is extrapolated.
     """
 
     __slots__ = ("_closed_s", "_joules", "_times")
@@ -30,33 +46,37 @@ class EnergySeries:
 
     @property
     def last_s(self) -> float | None:
-        """Time of the last point, or None where there is none yet."""
+        """Time of the last point, or None if there is none yet."""
         return self._times[-1] if self._times else None
 
     @property
     def total_j(self) -> float:
-        """Joules at the last point."""
+        """Cumulative joules at the last point; 0 without a point."""
         return self._joules[-1] if self._joules else 0.0
 
     def add(self, time_s: float, joules: float) -> None:
-        """Add a point; one that does not advance in time is dropped."""
+        """Add a point. A point that is not later than the last one is dropped."""
         if self._times and time_s <= self._times[-1]:
             return
         self._times.append(time_s)
         self._joules.append(max(joules, self.total_j))
 
     def close(self, time_s: float) -> None:
-        """The device is gone: nothing is drawn, or known, after this time."""
+        """End the series: the device is lost, and no energy is counted after this time."""
         self._closed_s = time_s
 
     def settled_s(self, lookahead: int) -> float:
-        """Time up to which no later point will change a figure, if figures look ``lookahead`` cells ahead."""
+        """Return the time up to which energies are final.
+
+        Args:
+            lookahead: Number of later cells on which an energy may depend.
+        """
         if self._closed_s is not None:
             return float("inf")
         return self._times[-1 - lookahead] if len(self._times) > lookahead else float("-inf")
 
     def at(self, time_s: float) -> float:
-        """Joules at a time, in seconds of the series' clock."""
+        """Return the cumulative joules at a time on the monotonic clock."""
         times, joules = self._times, self._joules
         if self._closed_s is not None:
             time_s = min(time_s, self._closed_s)
@@ -70,7 +90,7 @@ class EnergySeries:
         return joules[right - 1] + self._within(right - 1, time_s - times[right - 1])
 
     def prune(self, before_s: float) -> None:
-        """Forget points that no figure at or after ``before_s`` can need."""
+        """Drop the points that do not affect any energy at or after ``before_s``."""
         drop = bisect_right(self._times, before_s) - 1 - _KEEP_BEFORE
         if drop > 0:
             del self._times[:drop]
@@ -80,7 +100,7 @@ class EnergySeries:
         return (self._joules[cell + 1] - self._joules[cell]) / (self._times[cell + 1] - self._times[cell])
 
     def _within(self, cell: int, elapsed_s: float) -> float:
-        """Joules drawn in the first ``elapsed_s`` of a cell."""
+        """Return the joules drawn in the first ``elapsed_s`` of a cell."""
         mean = self._power(cell)
         if not 0 < cell < len(self._times) - 2:
             return mean * elapsed_s

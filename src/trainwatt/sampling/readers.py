@@ -1,4 +1,4 @@
-"""From what a meter says to points of cumulative joules: one reader for counters, one for gauges."""
+"""Readers that turn the values of a meter into points of cumulative energy: one for counters, one for gauges."""
 
 from __future__ import annotations
 
@@ -10,64 +10,82 @@ from typing import Protocol
 from trainwatt.clock import Clock
 from trainwatt.errors import SourceLostError
 from trainwatt.power.device import Counter, Gauge, Meter
-from trainwatt.sampling.refresh_clock import Point, RefreshClock
+from trainwatt.sampling.energy_series import Point
+from trainwatt.sampling.refresh_clock import RefreshClock
 
-_FROZEN_S = 3.0  # a counter that stands still for as long while power is drawn is broken
+# A counter that is stuck for this long while at least this power is drawn is broken.
+_FROZEN_S = 3.0
 _FROZEN_W = 2.0
-_CHECK_S = 10.0  # a counter is compared with its power sensor over this time, once
+# A counter is compared once with the power sensor of its device: over 10 s, with about 40 readings of the sensor.
+_CHECK_S = 10.0
 _CHECK_READS = 40
 _CHECK_FACTOR = 2.0
-_CURRENT_S = 0.015  # a figure renewed as often as this is as good as current; the kernel counts CPU time in 10 ms
-_MAX_PLAUSIBLE_W = 20_000.0  # a fall that would take more power than this to be a wrap-around is a reset
-_UNSEEN_S = 3.0  # between two readings of a gauge: from then on a gap, put in from the readings on both sides,
-_UNKNOWN_S = 30.0  # and from then on nothing is put in
-_ASLEEP_S = 1800.0  # no process is held up as long: the machine slept, though its clock may have gone on
-_JITTER = 0.3  # evenly spaced readings beat with a periodic load: 67 % off at worst, 15 % with this
+# A counter with an update interval up to this is treated as always current. The kernel counts CPU time in 10 ms.
+_CURRENT_S = 0.015
+# A counter that falls has wrapped around, unless that would take more power than this: then it was reset.
+_MAX_PLAUSIBLE_W = 20_000.0
+# Two readings of a gauge that are further apart leave a gap, filled with the mean power of both readings ...
+_UNSEEN_S = 3.0
+# ... unless it is longer than this: then no energy is added.
+_UNKNOWN_S = 30.0
+# No process is blocked for this long: the machine was suspended, even if its clock continued.
+_ASLEEP_S = 1800.0
+# Evenly spaced readings of a periodic load alias: the error is 67 % at worst, and 15 % with this jitter.
+_JITTER = 0.3
 
 
 class Reader(Protocol):
-    """Reads one meter."""
+    """Turns the values of one meter into points."""
 
     @property
     def current(self) -> bool:
-        """Whether a reading is true at the time of the reading, so that one at a phase's edge is worth taking."""
+        """True if a reading gives the energy at the time of the reading itself, without a delay."""
         ...
 
     @property
     def lookahead(self) -> int:
-        """How many later points a figure may still depend on."""
+        """Number of later points on which an energy may still depend."""
         ...
 
     @property
     def provisional(self) -> Sequence[Point]:
-        """What is known already of points that are still to come."""
+        """Approximations of points that `read` will return later."""
         ...
 
     def read(self, clock: Clock) -> Iterable[Point]:
-        """Points known since the last call, oldest first; may be empty.
+        """Read the meter, and return the new points, oldest first; may be empty.
 
         Raises:
-            SourceError: no figure this time.
-            SourceLostError: no figure any more.
+            SourceError: The read failed; a later one may succeed.
+            SourceLostError: The source is lost for good.
         """
         ...
 
     @property
     def unseen_s(self) -> float:
-        """Seconds between two readings so far apart that what happened between them is not known."""
+        """Total seconds of gaps: times between two readings too far apart to know the power between them."""
         ...
 
     def next_s(self, now_s: float, interval_s: float, min_gap_s: float) -> float:
-        """When to read next: by the user's interval, what the meter needs, and what a reading may cost."""
+        """Return the time of the next reading.
+
+        Args:
+            now_s: Present time on the monotonic clock.
+            interval_s: Longest gap that the user asked for; a meter may need a shorter one.
+            min_gap_s: Shortest gap that keeps the cost of reading within its limit.
+        """
         ...
 
-    def complaint(self) -> str:
-        """What a person should know, told once; empty otherwise."""
+    def warning(self) -> str:
+        """Return a warning for the user, once; otherwise an empty string."""
         ...
 
 
 class CounterReader:
-    """A counter: unwrapped, its refreshes found out, and checked against a power sensor once."""
+    """`Reader` of a counter.
+
+    Handles wrap-arounds and resets, learns the update interval, and checks the counter once against a power sensor.
+    """
 
     def __init__(self, meter: Counter) -> None:
         self._meter = meter
@@ -76,7 +94,7 @@ class CounterReader:
         self._raw_j: float | None = None
         self._read_s = 0.0
         self._total_j = 0.0
-        self._complaint = ""
+        self._warning = ""
         self._unseen_s = 0.0
         self._longest_s = math.inf
 
@@ -87,7 +105,7 @@ class CounterReader:
 
     @property
     def lookahead(self) -> int:
-        """See :class:`Reader`; a step of power is placed by the two cells after it."""
+        """See :class:`Reader`. A step of the power is located with the help of the two cells after it."""
         return 0 if self.current else 2
 
     @property
@@ -107,7 +125,7 @@ class CounterReader:
         time_s = (before_s + clock.monotonic()) / 2
         self._total_j += self._step_j(raw_j, time_s)
         self._raw_j, self._read_s = raw_j, time_s
-        self._complaint = self._check.add(time_s, self._total_j) or self._complaint
+        self._warning = self._check.add(time_s, self._total_j) or self._warning
         return self._refresh.observe(time_s, self._total_j)
 
     def next_s(self, now_s: float, interval_s: float, min_gap_s: float) -> float:
@@ -116,17 +134,18 @@ class CounterReader:
         self._longest_s = max(_ASLEEP_S, 3 * interval_s)
         return self._refresh.next_read_s(now_s, min_gap_s) or plain_s
 
-    def complaint(self) -> str:
+    def warning(self) -> str:
         """See :class:`Reader`."""
-        complaint, self._complaint = self._complaint, ""
-        return complaint
+        warning, self._warning = self._warning, ""
+        return warning
 
     def _step_j(self, raw_j: float, time_s: float) -> float:
-        """Joules since the last reading, over a wrap-around or a reset."""
+        """Return the joules since the last reading, also across a wrap-around or a reset."""
         if self._raw_j is None:
             return 0.0
         if self._meter.device.method == "estimated" and time_s - self._read_s > self._longest_s:
-            self._unseen_s += time_s - self._read_s  # a model would go on: nothing is put in
+            # The machine was suspended. A model would count on regardless, so no energy is added.
+            self._unseen_s += time_s - self._read_s
             return 0.0
         step_j = raw_j - self._raw_j
         if step_j >= 0:
@@ -135,15 +154,15 @@ class CounterReader:
         wrapped_j = step_j + (self._meter.wraps_at_j or -math.inf)
         if 0 <= wrapped_j <= _MAX_PLAUSIBLE_W * since_s:
             return wrapped_j
-        self._complaint = "its counter was reset; the energy between two readings is put in from its power"
+        self._warning = "its energy counter was reset; the energy since the last reading is estimated from its power"
         return (self._meter.watts() or 0.0) * since_s
 
 
 class CounterCheck:
-    """Compares a counter with the power sensor of the same board.
+    """Check of a counter against the power sensor of the same device.
 
-    Some counters stand still, and some count a whole module: the first raises, the second is told once, after the first
-    seconds.
+    Detects a counter that is stuck, which raises, and one that counts more than the device, such as a whole module,
+    which gives one warning after 10 s.
     """
 
     def __init__(self, meter: Counter) -> None:
@@ -152,13 +171,13 @@ class CounterCheck:
         self._watts: list[float] = []
         self._first: Point | None = None
         self._next_s = -math.inf
-        self._uneven = random.Random(0)  # noqa: S311  # to avoid aliasing, not to keep a secret
+        self._uneven = random.Random(0)  # noqa: S311
 
     def add(self, time_s: float, joules: float) -> str:
-        """Take a reading; return a complaint, or nothing.
+        """Add a reading, and return a warning or an empty string.
 
         Raises:
-            SourceLostError: the counter stands still while power is drawn.
+            SourceLostError: The counter is stuck while power is drawn.
         """
         self._watch(time_s, joules)
         if time_s < self._next_s or (watts := self._meter.watts()) is None:
@@ -178,22 +197,22 @@ class CounterCheck:
             watts = self._meter.watts()
             if watts is not None and watts > _FROZEN_W:
                 missed_j = watts * (time_s - self._changed_s)
-                raise SourceLostError(f"its energy counter stands still while {watts:.0f} W are drawn", missed_j)
+                raise SourceLostError(f"its energy counter is stuck while {watts:.0f} W are drawn", missed_j)
             self._changed_s = time_s
 
     def _compare(self, counted_w: float) -> str:
         sensed_w = sum(self._watts) / len(self._watts)
         if sensed_w <= _FROZEN_W or 1 / _CHECK_FACTOR < counted_w / sensed_w < _CHECK_FACTOR:
             return ""
-        return f"its counter says {counted_w:.0f} W on average and its power sensor {sensed_w:.0f} W"
+        return f"its energy counter reports {counted_w:.0f} W on average, but its power sensor reports {sensed_w:.0f} W"
 
 
 class GaugeReader:
-    """A gauge: its readings integrated by the trapezoidal rule.
+    """`Reader` of a gauge, whose readings are integrated by the trapezoidal rule.
 
     Args:
-        meter: the gauge.
-        origin: where another reader of the same device left off.
+        meter: The gauge.
+        origin: Last point of the previous reader of the same device, if any.
     """
 
     current = False
@@ -206,9 +225,9 @@ class GaugeReader:
         self._meter = meter
         self._last = origin
         self._watts: float | None = None
-        self._uneven = random.Random(0)  # noqa: S311  # to avoid aliasing, not to keep a secret
+        self._uneven = random.Random(0)  # noqa: S311
 
-    def read(self, clock: Clock) -> Iterable[Point]:  # noqa: ARG002  # the readings bring their own times
+    def read(self, clock: Clock) -> Iterable[Point]:  # noqa: ARG002
         """See :class:`Reader`."""
         points = []
         for time_s, watts in self._meter.readings():
@@ -233,11 +252,16 @@ class GaugeReader:
         self._seldom_s = max(_UNSEEN_S, 3 * gap_s, 3 * min_gap_s)
         return now_s + max(min_gap_s, gap_s * (1 + self._uneven.uniform(-_JITTER, _JITTER)))
 
-    def complaint(self) -> str:
+    def warning(self) -> str:
         """See :class:`Reader`."""
         return ""
 
 
 def reader_for(meter: Meter, origin: Point | None = None) -> Reader:
-    """The reader that fits a meter."""
+    """Return the reader for a meter.
+
+    Args:
+        meter: The counter or gauge.
+        origin: Last point of the previous reader of the same device, if any; a counter needs none.
+    """
     return CounterReader(meter) if isinstance(meter, Counter) else GaugeReader(meter, origin)

@@ -1,4 +1,4 @@
-"""One background thread per process that reads every meter, for all runs that share it."""
+"""Background thread that reads all meters of the process, shared by all runs."""
 
 from __future__ import annotations
 
@@ -8,39 +8,45 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import Device, Meter
 from trainwatt.sampling.channel import Channel
+from trainwatt.sampling.watchdog import Watchdog
 
 _log = logging.getLogger("trainwatt")
 
 _MIN_WAKE_GAP_S = 0.005
-_TELL_S = 0.2
-_LOOK_S = 0.25  # the thread looks up at least this often: runs write what they know, whatever is read
-_HANG_S = 1.0  # a reading that takes longer is left to itself
+_NOTIFY_S = 0.2
+# Longest sleep of the thread: runs are notified even if no meter is due.
+_MAX_SLEEP_S = 0.25
 _STOP_TIMEOUT_S = 2.0
 _FIRST_READING_S = 0.1
 
 
 def _nothing() -> None:
-    """A lease that nobody listens to."""
+    """Do nothing: the default callback of a subscription."""
 
 
 class Subscription:
-    """A run's claim on some devices: their energy between any two times since the lease began."""
+    """Access of one run to the energy of its devices, from the start of the subscription on.
+
+    Attributes:
+        interval_s: Longest time between two readings that the run asked for.
+        on_tick: Callback, called every 0.2 s or so in the sampler's thread.
+        floor_s: Earliest time that the run may still ask for; earlier points may be dropped.
+    """
 
     def __init__(self, sampler: Sampler, channels: list[Channel], interval_s: float) -> None:
         self._sampler = sampler
         self._channels = channels
         self.interval_s = interval_s
-        self.on_tick: Callable[[], object] = _nothing  # called in the sampler's thread, now and then
-        self.floor_s = sampler.clock.monotonic()  # nothing before this time will be asked for
+        self.on_tick: Callable[[], object] = _nothing
+        self.floor_s = sampler.clock.monotonic()
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """The devices as they are read now: a source that failed may have been replaced by a lesser one."""
+        """Devices with their current sources: a source that failed may have been replaced by its fallback."""
         return tuple(channel.device for channel in self._channels)
 
     @property
@@ -52,65 +58,61 @@ class Subscription:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What went wrong with a device, by device id."""
-        return {channel.device.id: channel.trouble for channel in self._channels if channel.trouble}
+        """Last warning about each device, by device id; devices without one are absent."""
+        return {channel.device.id: channel.warning for channel in self._channels if channel.warning}
 
     @property
     def sampler_cpu_s(self) -> float:
-        """CPU time that the sampler's thread has taken so far, for all runs."""
+        """CPU seconds that the sampler's threads have used so far, for all runs."""
         return self._sampler.cpu_s
 
     def joules_at(self, time_s: float) -> dict[str, float]:
-        """Cumulative joules by device id, from an origin of the device's own."""
+        """Return the cumulative joules by device id, each from an arbitrary origin.
+
+        Args:
+            time_s: Time on the sampler's monotonic clock.
+        """
         with self._sampler.lock:
             return {channel.device.id: channel.joules_at(time_s) for channel in self._channels}
 
     def settled_s(self) -> float:
-        """Time up to which figures will not change any more."""
+        """Return the time up to which energies are final."""
         now_s = self._sampler.clock.monotonic()
         with self._sampler.lock:
             return min((channel.settled_s(now_s) for channel in self._channels), default=now_s)
 
     def wake(self) -> None:
-        """A phase has just begun or ended: have it read now what can be told apart at that moment."""
+        """Read now, at the boundary of a phase, every meter whose reading makes the phase's energy more accurate."""
         if any(channel.worth_waking for channel in self._channels):
             self._sampler.wake()
 
     def wait_until_settled(self, time_s: float, timeout_s: float) -> None:
-        """Wait until the figures at a time are settled, or give up after ``timeout_s``."""
+        """Wait until the energies at a time are final.
+
+        Args:
+            time_s: Time on the sampler's monotonic clock.
+            timeout_s: Return after this many seconds in any case.
+        """
         self._sampler.wait_until_settled(self, time_s, timeout_s)
 
     def close(self) -> None:
-        """Give the devices back; the sampler stops with its last lease."""
+        """Release the devices. The sampler stops with its last subscription."""
         self._sampler.release(self)
 
     def uses(self, channel: Channel) -> bool:
-        """Whether this lease reads a track."""
+        """Return True if this subscription includes a channel."""
         return channel in self._channels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reading:
-    """What is being read, and since when."""
-
-    channel: Channel
-    began_s: float
-
-    @property
-    def takes_s(self) -> float:
-        return time.monotonic() - self.began_s
-
-
 class Sampler:
-    """Reads meters in a thread of its own and keeps their joules over time.
+    """Reads meters in a background thread and keeps the joules of each device over time.
 
-    A training thread never reads a meter: it asks for the energy between two of its timestamps. Where a driver does not
-    return, a second thread, which does nothing but look after that, leaves the hung thread to it and starts another for
-    the other meters; a reading that comes back after all is taken.
+    A training thread never reads a meter: it asks for the energy between two of its timestamps. If a driver is
+    unresponsive, a `Watchdog` starts another thread for the other meters.
 
     Args:
-        clock: where the time comes from.
-        threaded: False leaves the ticking to the caller, who moves the clock: for tests in virtual time.
+        clock: Source of the time.
+        threaded: False leaves the calls of `tick` to the caller, who advances the clock: for tests in virtual time.
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK, *, threaded: bool = True) -> None:
@@ -122,27 +124,31 @@ class Sampler:
         self._wake = threading.Event()
         self._ticked = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._reading: _Reading | None = None
-        self._idle = threading.Event()
+        self._watchdog = Watchdog(clock, self.lock, self._start_thread)
         self._past_cpu_s = 0.0
         self._threads_cpu_s: dict[threading.Thread, float] = {}
-        self._told_s = -math.inf
+        self._notified_s = -math.inf
         self._settling = False
 
     @property
     def running(self) -> bool:
-        """Whether any run is being measured."""
+        """True if any run is being measured."""
         return bool(self._subscriptions)
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds that the sampler's threads have taken."""
+        """CPU seconds that the sampler's threads have used."""
         return self._past_cpu_s + sum(self._threads_cpu_s.copy().values())
 
     def subscribe(self, meters: Iterable[Meter], *, interval_s: float = 1.0) -> Subscription:
-        """Begin to read some meters, at least every ``interval_s``, and once before this returns.
+        """Start to read some meters, and wait up to 0.1 s for the first reading of each.
 
-        What comes next may be a load that holds up all other threads, and what a counter stood at cannot be read later.
+        The caller's next step may be a load that blocks all other threads, and the value of a counter cannot be read
+        afterwards.
+
+        Args:
+            meters: Meters to read. A device that is read already keeps its present meter.
+            interval_s: Longest time between two readings.
         """
         with self.lock:
             channels = [self._channels.setdefault(meter.device, Channel(meter)) for meter in meters]
@@ -150,18 +156,16 @@ class Sampler:
             self._subscriptions.append(subscription)
             if self._threaded and self._thread is None:
                 self._start_thread()
-                self._idle = threading.Event()
-                threading.Thread(
-                    target=self._look_after, args=(self._idle,), name="trainwatt-watch", daemon=True
-                ).start()
+                self._watchdog.start()
         self.wake()
         if self._threaded:
-            with self._ticked:  # a driver may hang: the training must not
+            # With a timeout: an unresponsive driver must not block the training.
+            with self._ticked:
                 self._ticked.wait_for(lambda: all(channel.read_s > -math.inf for channel in channels), _FIRST_READING_S)
         return subscription
 
     def release(self, subscription: Subscription) -> None:
-        """End a lease; with the last one the thread ends."""
+        """End a subscription. With the last one, the thread ends."""
         with self.lock:
             if subscription not in self._subscriptions:
                 return
@@ -170,12 +174,9 @@ class Sampler:
             thread, idle = self._thread, not self._subscriptions
             if idle:
                 self._thread = None
-                self._idle.set()
+                self._watchdog.stop()
         if idle and thread is not None and thread is not threading.current_thread():
-            self._wake.set()
-            deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-            while thread.is_alive() and time.monotonic() < deadline_s and not self._hangs(_LOOK_S):
-                thread.join(0.02)  # a driver may hang: the training must not
+            self._join(thread)
 
     def wake(self) -> None:
         """Read as soon as possible."""
@@ -183,11 +184,12 @@ class Sampler:
             self._wake.set()
 
     def wait_until_settled(self, subscription: Subscription, time_s: float, timeout_s: float) -> None:
-        """See :meth:`Lease.settle`."""
+        """See :meth:`Subscription.wait_until_settled`."""
         if not self._threaded:
             return
         deadline_s = time.monotonic() + timeout_s
-        self._settling = True  # read gauges too, whose last readings would otherwise stay in the driver
+        # Gauges are read too: otherwise their last readings would stay in the driver.
+        self._settling = True
         try:
             with self._ticked:
                 while subscription.settled_s() < time_s and (left_s := deadline_s - time.monotonic()) > 0:
@@ -197,47 +199,56 @@ class Sampler:
             self._settling = False
 
     def tick(self, *, woken: bool = False) -> float:
-        """Read what is due; return the time at which the next reading is.
+        """Read all meters that are due.
 
         Args:
-            woken: a phase has begun or ended: read every meter whose figure is current, due or not.
+            woken: True at the boundary of a phase: also read every meter whose value is current.
+
+        Returns:
+            Time of the next reading on the monotonic clock; ``math.inf`` if there is none.
         """
         for channel in list(self._channels.values()):
             if self._superseded():
                 return math.inf
-            if channel.hangs:
-                continue
-            now_s = self.clock.monotonic()
-            hurried = (woken and channel.current) or self._settling
-            if now_s >= channel.due_s or (
-                hurried and channel.due_s < math.inf and now_s - channel.read_s > _MIN_WAKE_GAP_S
-            ):
+            if not channel.unresponsive and self._should_read(channel, woken=woken):
                 self._read(channel)
-        self._tell(self.clock.monotonic())
+        self._notify(self.clock.monotonic())
         with self.lock:
-            for channel in self._channels.values():
-                channel.series.prune(
-                    min((each.floor_s for each in self._subscriptions if each.uses(channel)), default=math.inf)
-                )
-            return min((channel.due_s for channel in self._channels.values() if not channel.hangs), default=math.inf)
+            self._prune()
+            return min(
+                (channel.due_s for channel in self._channels.values() if not channel.unresponsive), default=math.inf
+            )
 
-    def _tell(self, now_s: float) -> None:
-        """Let the runs book what is settled, now and then: many short phases would make it dear."""
-        if now_s - self._told_s >= _TELL_S:
-            self._told_s = now_s
+    def _should_read(self, channel: Channel, *, woken: bool) -> bool:
+        now_s = self.clock.monotonic()
+        if now_s >= channel.due_s:
+            return True
+        early = (woken and channel.current) or self._settling
+        return early and channel.due_s < math.inf and now_s - channel.read_s > _MIN_WAKE_GAP_S
+
+    def _prune(self) -> None:
+        """Drop the points that no subscription may still ask for."""
+        for channel in self._channels.values():
+            channel.series.prune(
+                min((each.floor_s for each in self._subscriptions if each.uses(channel)), default=math.inf)
+            )
+
+    def _notify(self, now_s: float) -> None:
+        """Let the runs record final energies, but not at each tick: with many short phases that is expensive."""
+        if now_s - self._notified_s >= _NOTIFY_S:
+            self._notified_s = now_s
             for subscription in list(self._subscriptions):
                 subscription.on_tick()
 
     def _read(self, channel: Channel) -> None:
         began_cpu_s = time.thread_time()
-        self._reading = reading = _Reading(channel, time.monotonic())
+        pending = self._watchdog.begin(channel)
         try:
             channel.read(self.clock, self.lock)
         finally:
             with self.lock:
-                channel.hangs = False
-                if self._reading is reading:
-                    self._reading = None
+                channel.unresponsive = False
+                self._watchdog.end(pending)
         cost_s = time.thread_time() - began_cpu_s
         interval_s = min((each.interval_s for each in self._subscriptions if each.uses(channel)), default=1.0)
         channel.schedule(interval_s, cost_s)
@@ -246,32 +257,19 @@ class Sampler:
         return any(subscription.uses(channel) for subscription in self._subscriptions)
 
     def _superseded(self) -> bool:
-        """Whether this thread was given up, or every run has ended, while it was reading."""
+        """Return True if the watchdog replaced this thread, or every run ended, during its last reading."""
         return self._threaded and self._thread is not threading.current_thread()
-
-    def _hangs(self, after_s: float) -> bool:
-        reading = self._reading
-        return reading is not None and reading.takes_s > after_s
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._run, name="trainwatt-sampler", daemon=True)
         self._thread.start()
 
-    def _look_after(self, idle: threading.Event) -> None:
-        seen: _Reading | None = None
-        while not idle.wait(_HANG_S / 2):
-            reading = self._reading
-            if reading is not None and reading is seen and reading.takes_s > _HANG_S:  # twice: else we all were starved
-                self._leave(reading)
-            seen = reading
-
-    def _leave(self, reading: _Reading) -> None:
-        with self.lock:
-            if self._reading is not reading or self._thread is None:
-                return
-            self._reading = None
-            reading.channel.hang(self.clock.monotonic() - reading.takes_s)
-            self._start_thread()
+    def _join(self, thread: threading.Thread) -> None:
+        """Wait for a thread to end, but not for an unresponsive driver, which must not block the training."""
+        self._wake.set()
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        while thread.is_alive() and time.monotonic() < deadline_s and not self._watchdog.is_blocked(_MAX_SLEEP_S):
+            thread.join(0.02)
 
     def _run(self) -> None:
         while self._thread is threading.current_thread():
@@ -279,14 +277,15 @@ class Sampler:
             self._wake.clear()
             try:
                 next_s = self.tick(woken=woken)
-            except Exception:  # noqa: BLE001  # a thread that dies would lose the rest of the run
-                _log.exception("trainwatt: the sampler stumbled and goes on")
+            # If the thread died, the rest of the run would be lost.
+            except Exception:  # noqa: BLE001
+                _log.exception("trainwatt: error in the sampler thread, which continues")
                 next_s = self.clock.monotonic() + 1.0
             self._threads_cpu_s[threading.current_thread()] = time.thread_time()
             with self._ticked:
                 self._ticked.notify_all()
             if not self._superseded():
-                self._wake.wait(max(0.0, min(next_s - self.clock.monotonic(), _LOOK_S)))
+                self._wake.wait(max(0.0, min(next_s - self.clock.monotonic(), _MAX_SLEEP_S)))
         with self.lock:
             self._past_cpu_s += self._threads_cpu_s.pop(threading.current_thread(), 0.0)
 
@@ -296,15 +295,15 @@ _shared_lock = threading.Lock()
 
 
 def shared_sampler() -> Sampler:
-    """The sampler of this process: all runs share its thread."""
-    global _shared  # noqa: PLW0603  # one per process is its purpose
+    """Return the sampler of this process, whose thread all runs share."""
+    global _shared  # noqa: PLW0603
     with _shared_lock:
         _shared = _shared or Sampler()
         return _shared
 
 
 def _forget_after_fork() -> None:
-    """A forked child has no sampler thread, and must not touch a lock that the parent may have held."""
+    """Forget the parent's sampler: a forked child has no sampler thread, and the parent may have held its locks."""
     global _shared, _shared_lock
     _shared, _shared_lock = None, threading.Lock()
 

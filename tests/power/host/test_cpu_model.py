@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
-from standins.virtual import VirtualClock
 from trainwatt.errors import ArgumentError, SourceError
 from trainwatt.power.device import Counter, Device
 from trainwatt.power.host import cpu_catalog, cpu_model, cpu_time
 from trainwatt.power.host.cpu_model import CpuEstimate
+from trainwatt.testing import VirtualClock
 
 DEVICE = Device("cpu:b", "cpu", "a processor", "estimated", "model")
 MILAN_VM = {**GENOA_VM, "model": "1", "model name": "AMD EPYC-Milan Processor"}

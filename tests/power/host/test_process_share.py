@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins import nvml as standin
-from standins.meters import StandInCounter
 from standins.powercap import PowercapTree
-from standins.virtual import VirtualClock
 from trainwatt.errors import SourceError
-from trainwatt.power.attribution import AttributedCounter, CpuShare, MemoryShare, part_of_use, proportional_bytes
+from trainwatt.power.attribution import AttributedCounter, part_of_use
 from trainwatt.power.device import Counter, Device, Gauge
 from trainwatt.power.discovery import discover
 from trainwatt.power.host import rapl
+from trainwatt.power.host.process_share import CpuShare, MemoryShare, proportional_bytes
 from trainwatt.power.nvidia import discovery
+from trainwatt.testing import ScriptedCounter, VirtualClock
 
 PACKAGE = Device("cpu:boot/package-0", "cpu", "Chip", "measured", "RAPL energy counter")
 HOLDS_300_MB = """
@@ -53,7 +53,7 @@ def test_joules_of_disjoint_processes_add_up_to_the_counters_at_most(rounds: lis
     clock = VirtualClock(0.0)
     parts = [
         AttributedCounter(
-            StandInCounter(clock, lambda _: counted_j, device=PACKAGE),
+            ScriptedCounter(clock, lambda _: counted_j, device=PACKAGE),
             CpuShare(lambda each=each: used_s[each], lambda: sum(used_s)),  # type: ignore[misc]
             "CPU time",
         )
@@ -74,13 +74,13 @@ def test_a_packages_part_is_an_estimate_of_another_device_for_each_process(tmp_p
     assert ours.device.method == "estimated"
     assert whole.device.method == "measured"
     assert ours.device.id.startswith(f"{whole.device.id}/process-{os.getpid()}-")
-    assert "attribution" in ours.device.note
+    assert "share of this process" in ours.device.note
     assert ours.joules() == 0
 
 
 def test_a_wrap_around_is_no_jump() -> None:
     clock = VirtualClock(0.0)
-    counter = StandInCounter(clock, lambda time_s: 100 * time_s, wraps_at_j=1000.0, device=PACKAGE)
+    counter = ScriptedCounter(clock, lambda time_s: 100 * time_s, wraps_at_j=1000.0, device=PACKAGE)
     part = AttributedCounter(counter, lambda: 0.5, "CPU time")
     for _ in range(30):
         clock.now_s += 3.0
@@ -154,7 +154,7 @@ def test_where_it_cannot_be_told_the_whole_board_counts_and_says_so(
     device, joules, board_j = part_of_board(nvml_library, host, board)
     assert joules == pytest.approx(board_j, rel=0.01)
     assert device.method == "measured"
-    assert "the whole board is counted" in device.note
+    assert "the whole GPU is counted" in device.note
 
 
 def test_our_memory_is_a_part_of_what_is_in_use() -> None:

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins.linux_host import GENOA_VM, LinuxHost
-from standins.virtual import VirtualClock
 from trainwatt.power.device import Counter
 from trainwatt.power.host import ram_model
 from trainwatt.power.host.ram_model import RamEstimate
+from trainwatt.testing import VirtualClock
 
 
 def estimate_on(host: LinuxHost, clock: VirtualClock | None = None) -> RamEstimate:

@@ -6,11 +6,11 @@ import psutil
 import pytest
 
 from standins.linux_host import LinuxHost
-from standins.virtual import VirtualClock
 from trainwatt.power.host import cpu_model, ram_model
 from trainwatt.power.host.cpu_model import CpuEstimate
 from trainwatt.power.host.ram_model import RamEstimate
 from trainwatt.power.host.slurm import grant
+from trainwatt.testing import VirtualClock
 
 JOB = {"SLURM_JOB_ID": "77", "SLURM_PROCID": "3"}
 

@@ -19,10 +19,10 @@ from standins.nvml import (
     rtx4090,
     v100,
 )
-from standins.virtual import run_until
 from trainwatt.power.device import Counter, Gauge, Missing
 from trainwatt.power.nvidia import discovery
 from trainwatt.sampling.sampler import Sampler
+from trainwatt.testing import run_until
 
 NOT_COUNTING = Fault(Code.NOT_SUPPORTED, "energy")
 
@@ -193,7 +193,7 @@ def test_why_there_is_no_nvml_and_what_to_do(*, nvml_library, find, code, driver
 def test_a_driver_without_a_gpu_is_no_cause_for_a_warning(nvml_library, clock, find) -> None:
     with nvml_library.running(clock=clock):
         found = find()
-    assert found.missing == (Missing("gpu", "NVML", "the NVIDIA driver shows no GPU"),)
+    assert found.missing == (Missing("gpu", "NVML", "the NVIDIA driver reports no GPU"),)
 
 
 WITHOUT_PACKAGE = """

@@ -21,10 +21,10 @@ from standins.nvml import (
     training,
     v100,
 )
-from standins.virtual import VirtualClock
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Meter, Reading
 from trainwatt.power.nvidia import discovery
+from trainwatt.testing import VirtualClock
 
 WAVES = [
     *(Square(60, 300, period_s) for period_s in (0.11, 0.3, 0.7, 1.0, 5.0)),

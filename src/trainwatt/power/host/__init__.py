@@ -1,1 +1,1 @@
-"""Power of CPUs and memory."""
+"""Power of CPUs and memory of the host."""

@@ -1,4 +1,4 @@
-"""Which machine this is: the part of a device's identity that every process on the machine agrees on."""
+"""Identity of the machine: the part of a device id that is the same in every process on the machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _MINUTE_S = 60
 
 
 def boot_id(*, proc_root: Path = Path("/proc")) -> str:
-    """An identity of this boot of this machine, the same in every process on it.
+    """Return an identity of this boot of this machine, the same in every process on it.
 
     Args:
-        proc_root: where procfs is mounted.
+        proc_root: Mount point of procfs.
 
     Returns:
-        The kernel's random boot id on Linux; elsewhere 32 hexadecimal digits made of host name and start time.
+        The kernel's random boot id on Linux; elsewhere 32 hexadecimal digits, a hash of host name and boot time.
     """
     try:
         return (proc_root / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -27,5 +27,5 @@ def boot_id(*, proc_root: Path = Path("/proc")) -> str:
 
 
 def _hash(host: str, boot_time_s: float) -> str:
-    """A stand-in for a boot id; the start time jitters by a second on some systems, hence whole minutes."""
+    """Hash host name and boot time, rounded to minutes as it jitters by a second on some systems."""
     return hashlib.sha256(f"{host}|{round(boot_time_s / _MINUTE_S)}".encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What a container or a job scheduler leaves us of the machine: Linux control groups, versions 1 and 2."""
+"""Limits on CPU time and memory by a container or a job scheduler: Linux control groups, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STAT_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class CpuQuota:
-    """A limit on CPU time.
+    """Limit on CPU time.
 
     Attributes:
         cpus: CPU-seconds per second that the group may use, e.g. 2.5.
-        busy_s: reads the group's CPU time so far, in CPU-seconds; raises OSError or ValueError.
-        group_id: the same for everyone in the group, wherever it is mounted.
+        busy_s: Reads the group's CPU time so far, in CPU-seconds; raises OSError or ValueError.
+        group_id: Identity of the group, the same for all processes in it.
     """
 
     cpus: float
@@ -33,12 +33,12 @@ class CpuQuota:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """A limit on memory.
+    """Limit on memory.
 
     Attributes:
-        limit_bytes: the most that the group may use.
-        used_bytes: reads what it uses, its page cache left out; raises OSError or ValueError.
-        group_id: the same for everyone in the group, wherever it is mounted.
+        limit_bytes: Largest memory that the group may use.
+        used_bytes: Reads the memory in use, without the page cache; raises OSError or ValueError.
+        group_id: Identity of the group, the same for all processes in it.
     """
 
     limit_bytes: int
@@ -47,7 +47,12 @@ class MemoryLimit:
 
 
 def cpu_quota(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> CpuQuota | None:
-    """The tightest CPU quota on this process, or None."""
+    """Return the tightest CPU quota on this process; None if there is none.
+
+    Args:
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
+    """
     quotas = [
         *(quota for folder in _groups("", proc_root, sys_root) if (quota := _quota_v2(folder))),
         *(quota for folder in _groups("cpu", proc_root, sys_root) if (quota := _quota_v1(folder, sys_root))),
@@ -56,7 +61,14 @@ def cpu_quota(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys"))
 
 
 def memory_limit(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> MemoryLimit | None:
-    """The tightest memory limit on this process, or None; version 1 writes a huge number for none."""
+    """Return the tightest memory limit on this process; None if there is none.
+
+    In version 1, a group without a limit has a very large one.
+
+    Args:
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
+    """
     files = [
         *(folder / "memory.max" for folder in _groups("", proc_root, sys_root)),
         *(folder / "memory.limit_in_bytes" for folder in _groups("memory", proc_root, sys_root)),
@@ -71,17 +83,17 @@ def _memory_limit(folder: Path, limit_bytes: int) -> MemoryLimit:
 
 
 def _used_bytes(stat: KeptFile) -> int:
-    """Anonymous and shared memory; version 1 calls the former ``total_rss``, those of the groups within included."""
+    """Return anonymous and shared memory, nested groups included; version 1 calls the former ``total_rss``."""
     lines = [line.partition(" ") for line in stat.read().splitlines()]
     facts = {key: int(value) for key, _, value in lines if value.isdigit()}
     used = facts.get("anon", facts.get("total_rss"))
     if used is None:
-        raise ValueError(f"{stat.path} does not tell anonymous memory")
+        raise ValueError(f"{stat.path} does not report anonymous memory")
     return used + (facts.get("shmem", 0) if "anon" in facts else facts.get("total_shmem", 0))
 
 
 def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[Path]:
-    """Our group and those around it, innermost first; a container may show its own group as the root."""
+    """Yield our group and its parents, innermost first; a container may show its own group as the root."""
     path = _group_path(controller, proc_root)
     top = sys_root / "fs/cgroup" / controller
     if path is None or not top.is_dir():
@@ -95,7 +107,7 @@ def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[Path]:
 
 
 def _group_path(controller: str, proc_root: Path) -> str | None:
-    """Our path in a hierarchy, from lines such as ``4:cpu,cpuacct:/job`` and, for version 2, ``0::/job``."""
+    """Return our path in a hierarchy, from lines such as ``4:cpu,cpuacct:/job`` and, for version 2, ``0::/job``."""
     for line in _text(proc_root / "self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if controller in controllers.split(",") and ".." not in path:
@@ -129,7 +141,7 @@ def _usage_s(stat: KeptFile) -> float:
 
 
 def _group_id(folder: Path) -> str:
-    """By inode: a group's path differs between inside and outside of its container."""
+    """Identify a group by its inode, as its path differs inside and outside of its container."""
     return f"cgroup-{folder.stat().st_ino}"
 
 

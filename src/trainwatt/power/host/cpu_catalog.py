@@ -1,4 +1,4 @@
-"""Which processor this is, and what is known of its power; offline."""
+"""Identification of the CPU, and tables of CPU power that need no network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import psutil
 
 _DATA = Path(__file__).with_name("data")
 
-_MARK_IN_WORD = re.compile(r"\((?:r|tm)\)(?=-)")  # FX(tm)-8350, but Core(TM)2
+# Matches FX(tm)-8350, but not Core(TM)2.
+_MARK_IN_WORD = re.compile(r"\((?:r|tm)\)(?=-)")
 _NOISE = re.compile(
     r"""\((?:r|tm|c)\)|[\u00ae\u2122\u200b]  # marks
     |\s+@.*$                                  # clock
@@ -27,7 +29,7 @@ _NOISE = re.compile(
     re.VERBOSE,
 )
 
-# Numbers as in Linux's arch/x86/include/asm/intel-family.h; only those that appear in servers, whose names clouds hide.
+# Numbers from Linux's arch/x86/include/asm/intel-family.h; only those of servers, whose names cloud providers hide.
 _INTEL_MODELS: dict[int, str] = {
     42: "Sandy Bridge",
     45: "Sandy Bridge",
@@ -60,6 +62,7 @@ _AMD_MODELS: dict[int, tuple[tuple[range, str], ...]] = {
     ),
     26: ((range(0x20), "EPYC 5th Gen"),),
 }
+_ARM = 0x41
 _ARM_PARTS: dict[int, tuple[str, str]] = {
     0xD0C: ("Arm Neoverse N1", "Graviton2"),
     0xD40: ("Arm Neoverse V1", "Graviton3"),
@@ -85,15 +88,15 @@ _IN_NAME: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """The processor or processors that the operating system shows.
+    """CPUs that the operating system shows.
 
     Attributes:
-        name: as the processor calls itself, e.g. ``AMD EPYC 7742 64-Core Processor``.
-        vendor: ``GenuineIntel``, ``AuthenticAMD``, … or nothing where it is not told.
-        sockets: how many chips.
-        threads: logical CPUs in all sockets together.
-        virtual: whether a hypervisor stands between: then the sockets and threads are its invention.
-        microarchitecture: a row of ``data/cpu_watts_per_vcpu.csv``, or None where no row fits.
+        name: Model name, e.g. ``AMD EPYC 7742 64-Core Processor``.
+        vendor: ``GenuineIntel``, ``AuthenticAMD``, … or an empty string if it is not known.
+        sockets: Number of chips.
+        threads: Number of logical CPUs in all sockets together.
+        virtual: True in a virtual machine, where sockets and threads may differ from those of the hardware.
+        microarchitecture: Row of ``data/cpu_watts_per_vcpu.csv``; None if no row fits.
     """
 
     name: str
@@ -106,11 +109,11 @@ class Processor:
 
 @dataclass(frozen=True, slots=True)
 class VcpuWatts:
-    """Power of a server per logical CPU, memory, fans and power supply among it.
+    """Power of a server per logical CPU, including its memory, fans and power supply.
 
     Attributes:
-        idle_w, full_w: watts per logical CPU at rest and at full load.
-        stands_in: the microarchitecture whose figures these are, where none are known of its own.
+        idle_w, full_w: Watts per logical CPU when idle and at full load.
+        stands_in: Similar microarchitecture that the figures are from, if there are none for this one; else empty.
     """
 
     idle_w: float
@@ -119,10 +122,10 @@ class VcpuWatts:
 
 
 def find(*, proc_root: Path = Path("/proc")) -> Processor:
-    """The processor of this machine.
+    """Identify the CPU of this machine.
 
     Args:
-        proc_root: where procfs is mounted; where it has no ``cpuinfo`` the platform is asked instead.
+        proc_root: Mount point of procfs; without a file ``cpuinfo`` there, Python's `platform` is used.
     """
     try:
         return parse_cpuinfo((proc_root / "cpuinfo").read_text(encoding="utf-8", errors="replace"))
@@ -131,54 +134,74 @@ def find(*, proc_root: Path = Path("/proc")) -> Processor:
 
 
 def parse_cpuinfo(text: str) -> Processor:
-    """Read ``/proc/cpuinfo``, whose blocks are one per logical CPU."""
-    pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in text.splitlines())]
-    first: dict[str, str] = {}
-    for key, value in pairs:
-        first.setdefault(key, value)
-    name = first.get("model name", "")
-    vendor = first.get("vendor_id", "")
-    numbers = tuple(_number(first.get(key)) for key in ("cpu family", "model", "stepping"))
-    architecture = microarchitecture(name, vendor, *numbers)
-    part = _ARM_PARTS.get(_number(first.get("CPU part"))) if _number(first.get("CPU implementer")) == 0x41 else None
-    if part:
-        name, architecture = name or part[0], part[1]
+    """Parse the text of ``/proc/cpuinfo``, which has one block per logical CPU."""
+    values = _values(text)
+    first = {key: found[0] for key, found in values.items()}
+    name, architecture = _name_and_microarchitecture(first)
     return Processor(
-        name=name or platform.machine() or "unknown processor",
-        vendor=vendor,
-        sockets=len({value for key, value in pairs if key == "physical id"}) or 1,
-        threads=sum(key == "processor" for key, _ in pairs) or psutil.cpu_count() or 1,
+        name=name or platform.machine() or "unknown CPU",
+        vendor=first.get("vendor_id", ""),
+        sockets=len(set(values.get("physical id", ()))) or 1,
+        threads=len(values.get("processor", ())) or psutil.cpu_count() or 1,
         virtual="hypervisor" in first.get("flags", "").split(),
         microarchitecture=architecture,
     )
 
 
+def _values(text: str) -> dict[str, list[str]]:
+    """Collect the values of each key, in the order of the blocks."""
+    values: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        values.setdefault(key.strip(), []).append(value.strip())
+    return values
+
+
+def _name_and_microarchitecture(facts: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the model name and the microarchitecture, which Arm CPUs report by a part number only."""
+    name = facts.get("model name", "")
+    if _number(facts.get("CPU implementer")) == _ARM and (part := _ARM_PARTS.get(_number(facts.get("CPU part")))):
+        return name or part[0], part[1]
+    family, model, stepping = (_number(facts.get(key)) for key in ("cpu family", "model", "stepping"))
+    return name, microarchitecture(name, facts.get("vendor_id", ""), family, model, stepping)
+
+
 def microarchitecture(name: str, vendor: str, family: int, model: int, stepping: int) -> str | None:
-    """The microarchitecture by the processor's numbers, else by what a virtual machine's name says in brackets.
+    """Identify the microarchitecture by CPUID numbers, or else by a name in brackets, as in a virtual machine.
 
     Args:
-        name: e.g. ``Intel Xeon Processor (Skylake, IBRS)``.
+        name: Model name, e.g. ``Intel Xeon Processor (Skylake, IBRS)``.
         vendor: ``GenuineIntel`` or ``AuthenticAMD``.
-        family: as CPUID gives it; -1 where not known, like the two that follow.
-        model: with the extended model's bits.
-        stepping: tells Cascade Lake from Skylake.
+        family: CPUID family; -1 if not known, as for model and stepping.
+        model: CPUID model, including the extended model.
+        stepping: CPUID stepping, which distinguishes Cascade Lake from Skylake.
 
     Returns:
-        A row's name in ``data/cpu_watts_per_vcpu.csv``, or None.
+        Name of a row in ``data/cpu_watts_per_vcpu.csv``; None if it is not known.
     """
+    row = None
     if vendor == "AuthenticAMD":
-        for models, row in _AMD_MODELS.get(family, ()):
-            if model in models:
-                return row
-    if vendor == "GenuineIntel" and family == 6 and model in _INTEL_MODELS:
-        cascade = model == 85 and stepping >= _FIRST_CASCADE_LAKE_STEPPING
-        return "Cascade Lake" if cascade else _INTEL_MODELS[model]
+        row = _amd_microarchitecture(family, model)
+    elif vendor == "GenuineIntel" and family == 6:
+        row = _intel_microarchitecture(model, stepping)
+    if row is not None:
+        return row
     plain = name.casefold().replace(" ", "")
     return next((row for word, row in _IN_NAME.items() if word in plain), None)
 
 
+def _amd_microarchitecture(family: int, model: int) -> str | None:
+    return next((row for models, row in _AMD_MODELS.get(family, ()) if model in models), None)
+
+
+def _intel_microarchitecture(model: int, stepping: int) -> str | None:
+    if model == 85 and stepping >= _FIRST_CASCADE_LAKE_STEPPING:
+        return "Cascade Lake"
+    return _INTEL_MODELS.get(model)
+
+
 def normalise(name: str) -> str:
-    """A processor's name without marks, vendor, clock, number of cores and graphics, in lower case.
+    """Reduce a CPU name to lower case, without trademarks, vendor, clock, number of cores and graphics.
 
     >>> normalise("Intel(R) Xeon(R) CPU E5-2620 v3 @ 2.40GHz")
     'xeon e5-2620 v3'
@@ -188,7 +211,11 @@ def normalise(name: str) -> str:
 
 
 def tdp_w(name: str) -> float | None:
-    """Thermal design power of one chip in watts, by its exact name; None where the table does not have it."""
+    """Return the thermal design power of one chip in watts; None if the table does not include it.
+
+    Args:
+        name: Model name, which must match exactly after `normalise`.
+    """
     key = normalise(name)
     with (_DATA / "cpu_tdp.csv").open(encoding="utf-8", newline="") as lines:
         next(lines)
@@ -196,7 +223,7 @@ def tdp_w(name: str) -> float | None:
 
 
 def vcpu_watts() -> dict[str, VcpuWatts]:
-    """Watts per logical CPU by microarchitecture."""
+    """Return the watts per logical CPU by microarchitecture, from ``data/cpu_watts_per_vcpu.csv``."""
     with (_DATA / "cpu_watts_per_vcpu.csv").open(encoding="utf-8", newline="") as lines:
         return {
             row["microarchitecture"]: VcpuWatts(float(row["idle_w"]), float(row["full_w"]), row["stands_in"])
@@ -212,7 +239,7 @@ def _number(text: str | None) -> int:
 
 
 def _from_platform() -> Processor:
-    """What macOS and Windows tell; both show a whole, single processor."""
+    """Identify the CPU on macOS or Windows; both show a single, whole CPU."""
     name = _platform_name()
     numbers = re.search(r"Family (\d+) Model (\d+) Stepping (\d+), (\w+)", platform.processor())
     vendor = numbers[4] if numbers else ""
@@ -231,12 +258,14 @@ def _platform_name() -> str:
     try:
         if sys.platform == "darwin":
             command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603 - fixed command
+            # The command is fixed.
+            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
         if sys.platform == "win32":
-            import winreg  # noqa: PLC0415 - exists on Windows only
+            # Exists on Windows only.
+            import winreg  # noqa: PLC0415
 
             with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
                 return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
     except (OSError, subprocess.SubprocessError):
         pass
-    return platform.processor() or platform.machine() or "unknown processor"
+    return platform.processor() or platform.machine() or "unknown CPU"

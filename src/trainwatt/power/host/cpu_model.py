@@ -1,11 +1,11 @@
-"""Processors without a counter: watts from utilisation, between those at rest and those at full load."""
+"""Power model of CPUs without a counter: linear in utilisation, between idle and full load."""
 
 from __future__ import annotations
 
 import math
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from trainwatt.power.device import Device, Found, Missing, Scope
 from trainwatt.power.host import boot_id, cgroup, cpu_catalog, cpu_time, slurm
 
 _SOURCE = "CPU model"
-_PROCESSES = "an attribution to this process and its children by CPU time"
+_PROCESSES = "share of this process and its children by CPU time"
 _IDLE_OF_TDP, _FULL_OF_TDP = 0.10, 0.75
 
-# Truth over estimate in 9 of 10 cases: measured for the TDP (see power_line), the mean error for calibrated lines,
-# judged for the rest.
+# 90% CI of the true power as a multiple of the estimate: measured for the TDP (see power_line), from the mean error for
+# calibrated lines, a judgement for the rest.
 _TDP_RANGE = (0.4, 1.5)
 _VCPU_RANGE = (0.5, 1.5)
 _STAND_IN_RANGE = (0.4, 1.8)
@@ -32,12 +32,12 @@ _CALIBRATED_RANGE = (0.7, 1.4)
 
 @dataclass(frozen=True, slots=True)
 class PowerLine:
-    """Power of all logical CPUs that the system shows, as a straight line over their utilisation.
+    """Power of all logical CPUs that the system shows, as a linear function of their utilisation.
 
     Attributes:
-        idle_w, full_w: watts at rest and at full load.
-        low, high: the true power lies between these multiples of the line's in about 9 of 10 cases.
-        note: where the figures come from.
+        idle_w, full_w: Watts when idle and at full load.
+        low, high: Limits of the true power, as multiples of the estimate: a 90% CI.
+        note: Source of the figures.
     """
 
     idle_w: float
@@ -49,7 +49,14 @@ class PowerLine:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """The part of the machine that is charged: CPUs, their time, and what sets it apart from the whole."""
+    """Part of the machine's CPUs that is charged to us.
+
+    Attributes:
+        cpus: Number of logical CPUs; a quota may make it a fraction.
+        busy_s: Returns their CPU time so far.
+        suffix: Suffix of the device id that distinguishes the part from the whole.
+        note: Remark for the user.
+    """
 
     cpus: float
     busy_s: cpu_time.BusyClock
@@ -58,20 +65,21 @@ class _Share:
 
 
 def power_line(cpu: cpu_catalog.Processor) -> PowerLine:
-    """The best public figures for a processor.
+    """Return the power of a CPU, from the best public figures for it.
 
-    By thermal design power (CodeCarbon's table) where the whole chip is ours: from 0.10 to 0.75 of it. Against RAPL
-    on four machines (EPYC 8024P, Threadripper 1950X, Xeon E3-1240 v2, 2 x E5-2620 v3, 40 load levels from 10 to 100 %;
-    CodeCarbon's measurements) truth over estimate is 1.00 in the median and 0.41 to 1.51 in 9 of 10 cases; a line from
-    0.12 to 1.00 of the TDP has 0.75 and 0.32 to 1.15 there.
+    If the thermal design power (TDP) is in CodeCarbon's table, the line goes from 0.10 to 0.75 of it. This was compared
+    with RAPL on four machines (EPYC 8024P, Threadripper 1950X, Xeon E3-1240 v2, 2 x E5-2620 v3, 40 load levels from 10
+    to 100 %; CodeCarbon's measurements). The ratio of true to estimated power is 1.00 in the median, 90% CI 0.41 to
+    1.51.
+    For a line from 0.12 to 1.00 of the TDP, it is 0.75, 90% CI 0.32 to 1.15.
 
-    By watts per logical CPU of the microarchitecture (Cloud Carbon Footprint, from SPECpower) in a virtual machine,
-    whose name and number of cores say little of the chip, and for chips missing from the table. Those are watts of
-    whole servers, so that the processor's part is rather smaller. A processor that neither knows gets the median of
-    all microarchitectures and a wide range.
+    For a chip that is not in the table, the watts per logical CPU of its microarchitecture are used (Cloud Carbon
+    Footprint, from SPECpower). These are preferred in a virtual machine, whose CPU name and number of cores say little
+    about the chip. They are watts of whole servers, so the power of the CPU alone is rather lower. A CPU in neither
+    table gets the median of all microarchitectures, with a wide range.
 
     Args:
-        cpu: the processor.
+        cpu: The CPU.
     """
     rows = cpu_catalog.vcpu_watts()
     row = rows.get(cpu.microarchitecture or "")
@@ -81,29 +89,38 @@ def power_line(cpu: cpu_catalog.Processor) -> PowerLine:
         note = f"10 to 75 % of the thermal design power of {chips_w:g} W"
         return PowerLine(_IDLE_OF_TDP * chips_w, _FULL_OF_TDP * chips_w, *_TDP_RANGE, note)
     if row is None:
-        own = [row for row in rows.values() if not row.stands_in]
-        row = cpu_catalog.VcpuWatts(
-            statistics.median(row.idle_w for row in own), statistics.median(row.full_w for row in own), ""
-        )
-        span, what = _UNKNOWN_RANGE, "an unknown processor, median of servers"
+        row = _median_server(rows.values())
+        span, what = _UNKNOWN_RANGE, "unknown CPU, median of servers"
     elif row.stands_in:
-        span, what = _STAND_IN_RANGE, f"{cpu.microarchitecture}, for which {row.stands_in} stands in"
+        span, what = _STAND_IN_RANGE, f"{cpu.microarchitecture}, approximated by {row.stands_in}"
     else:
         span, what = _VCPU_RANGE, f"{cpu.microarchitecture}"
     note = f"{row.idle_w:.2g} to {row.full_w:.2g} W per logical CPU: {what}"
     return PowerLine(row.idle_w * cpu.threads, row.full_w * cpu.threads, *span, note)
 
 
+def _median_server(rows: Iterable[cpu_catalog.VcpuWatts]) -> cpu_catalog.VcpuWatts:
+    """Return the median of the microarchitectures that have figures of their own."""
+    own = [row for row in rows if not row.stands_in]
+    return cpu_catalog.VcpuWatts(
+        statistics.median(row.idle_w for row in own), statistics.median(row.full_w for row in own), ""
+    )
+
+
 def calibrated(line: PowerLine, idle_w: float | None, full_w: float | None) -> PowerLine:
-    """A line through the user's own figures; with both, the estimate errs by 25 % on the four machines above.
+    """Replace a line's idle and full-load power by the user's own figures.
+
+    With both, the mean error is 25 % on the four machines of `power_line`.
 
     Args:
-        line: what is known without them.
-        idle_w: watts at rest of all logical CPUs that the system shows; alone it leaves the full load as it is.
-        full_w: watts at full load of them; alone it takes the power at rest along in proportion.
+        line: Power without the user's figures.
+        idle_w: Idle power in watts of all logical CPUs that the system shows. If it is given without ``full_w``, the
+            full-load power remains as it is.
+        full_w: Their power at full load in watts. If it is given without ``idle_w``, the idle power is scaled by the
+            same factor.
 
     Raises:
-        ArgumentError: not positive, or more at rest than at full load.
+        ArgumentError: A figure is not positive, or the idle power exceeds the power at full load.
     """
     validation.calibration(idle_w, full_w)
     if idle_w is not None and full_w is not None:
@@ -118,27 +135,28 @@ def calibrated(line: PowerLine, idle_w: float | None, full_w: float | None) -> P
 
 
 class CpuEstimate:
-    """A `Counter` of estimated joules: ``idle_w * t + (full_w - idle_w) * busy_s / cpus``.
+    """`Counter` of estimated joules: ``idle_w * t + (full_w - idle_w) * busy_s / cpus``.
 
-    The system's count of busy CPU-seconds never forgets, so with power linear in utilisation the energy between any
-    two readings is exact for the model, however seldom it is read. A curve, u^0.75, would err by 23 % instead of 25 %
-    on the four machines of `power_line`, but its sum would depend on how often it is read.
+    The system counts busy CPU-seconds cumulatively. As the power is linear in the utilisation, the energy between two
+    readings follows exactly from the model, at any sampling interval. With the curve u^0.75, the mean error on the four
+    machines of `power_line` would be 23 % instead of 25 %, but the energy would depend on the sampling interval.
 
     Args:
-        device: what is estimated.
-        idle_w: watts of the CPUs charged at rest.
-        full_w: watts of them at full load.
-        cpus: how many logical CPUs those are; a quota may make it a fraction.
-        busy_s: their CPU time so far.
-        clock: whose time passes.
+        device: Device that is estimated.
+        idle_w: Idle power in watts of the CPUs that are charged.
+        full_w: Their power at full load in watts.
+        cpus: Number of these logical CPUs; a quota may make it a fraction.
+        busy_s: Returns their CPU time so far.
+        clock: Source of the time.
 
     Raises:
-        OSError, ValueError, psutil.Error: CPU time cannot be read here.
+        OSError, ValueError, psutil.Error: CPU time cannot be read on this machine.
     """
 
     wraps_at_j = None
     max_gap_s = math.inf
-    refresh_s = 0.01  # the kernel's usual tick
+    # The kernel's usual tick.
+    refresh_s = 0.01
 
     def __init__(
         self,
@@ -161,10 +179,10 @@ class CpuEstimate:
         self._counted_s = 0.0
 
     def joules(self) -> float:
-        """Joules since construction.
+        """Return the joules since construction.
 
         Raises:
-            SourceError: CPU time could not be read this time.
+            SourceError: CPU time could not be read; a later read may succeed.
         """
         try:
             busy_s = self._busy_s() - self._start_busy_s
@@ -176,11 +194,11 @@ class CpuEstimate:
         return self.idle_w * (now_s - self._start_s) + dynamic_j
 
     def watts(self) -> None:
-        """Always None: there is no second sensor."""
+        """Return None: there is no second sensor."""
         return
 
     def _count(self, busy_s: float, now_s: float) -> None:
-        """Ticks of 10 ms may run ahead of the clock: what exceeds the time that has passed waits for the next read."""
+        """Add CPU time up to the elapsed time; as ticks of 10 ms may be ahead of the clock, the rest is added later."""
         room_s = self._counted_s + self._cpus * (now_s - self._last_s)
         self._counted_s = max(self._counted_s, min(busy_s, room_s))
         self._last_s = now_s
@@ -196,21 +214,21 @@ def find(
     proc_root: Path = Path("/proc"),
     sys_root: Path = Path("/sys"),
 ) -> Found:
-    """An estimate for the processor, always: a poor one says so in its range.
+    """Return an estimate for any CPU; the poorer the estimate, the wider its range.
 
     Args:
-        scope: ``machine``: all CPUs that are ours, at rest and busy; a container's quota or a job's set of CPUs limits
-            them. ``process``: this process and its children; a CPU-second of theirs costs ``full_w / cpus``, which is
-            its dynamic power and its CPU's share of the idle power. Idle power of CPUs that nobody uses is not ours.
-        idle_w: watts at rest of all CPUs that the system shows, for a better estimate.
-        full_w: watts at full load of them.
-        clock: whose time passes.
-        environ: has SLURM's variables.
-        proc_root: where procfs is mounted.
-        sys_root: where sysfs is mounted.
+        scope: ``machine``: all CPUs that we may use, idle and busy, as limited by a container's quota or a job's set of
+            CPUs. ``process``: this process and its children. Each of their CPU-seconds costs ``full_w / cpus`` joules:
+            dynamic energy, and one CPU's share of the idle energy. Idle power of unused CPUs is not charged.
+        idle_w: Idle power in watts of all CPUs that the system shows, for a better estimate.
+        full_w: Their power at full load in watts.
+        clock: Source of the time.
+        environ: Environment variables, for those of SLURM.
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
 
     Raises:
-        ArgumentError: a bad scope, ``idle_w`` or ``full_w``.
+        ArgumentError: ``scope``, ``idle_w`` or ``full_w`` is invalid.
     """
     if scope not in ("machine", "process"):
         raise ArgumentError("scope", scope, "'machine' or 'process'")
@@ -237,7 +255,9 @@ def find(
         )
     except (OSError, ValueError, psutil.Error) as error:
         remedy = "" if scope == "process" else 'scope="process"'
-        return Found(missing=(Missing("cpu", _SOURCE, f"CPU time is not known here: {error}", remedy, warn=True),))
+        return Found(
+            missing=(Missing("cpu", _SOURCE, f"CPU time cannot be read on this machine: {error}", remedy, warn=True),)
+        )
     return Found((estimate,))
 
 

@@ -1,4 +1,4 @@
-"""CPU time used, in CPU-seconds since an arbitrary origin: by the machine, by some of its CPUs, by our processes."""
+"""CPU time of the machine, of some of its CPUs or of our processes, in CPU-seconds since an arbitrary origin."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.host.pseudo_file import KeptFile
 
 _STAT_BYTES_PER_CPU = 256
-_BUSY_FIELDS = (1, 2, 3, 6, 7)  # user, nice, system, irq, softirq; guests are part of user; steal is not ours
+# user, nice, system, irq, softirq. The time of guests is included in user; steal is the time of other guests.
+_BUSY_FIELDS = (1, 2, 3, 6, 7)
 _CHILDREN_EVERY_S = 10.0
 
 BusyClock = Callable[[], float]
-"""CPU-seconds used so far; raises OSError, ValueError or psutil.Error."""
+"""Function that returns the CPU-seconds used so far; raises OSError, ValueError or psutil.Error."""
 
 
 def own_cpus(*, proc_root: Path = Path("/proc")) -> frozenset[int] | None:
-    """The logical CPUs on which some thread of this process may run; None where the system does not tell.
+    """Return the logical CPUs on which any thread of this process may run; None if the system does not report them.
 
-    All threads together, since OpenMP may have pinned each one to a CPU of its own.
+    All threads are considered, since OpenMP may have pinned each of them to a different CPU.
 
     Args:
-        proc_root: where procfs is mounted.
+        proc_root: Mount point of procfs.
     """
     cpus: set[int] = set()
     for status in (proc_root / "self/task").glob("*/status"):
         try:
             lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:  # the thread has ended
+        # The thread has ended.
+        except OSError:
             continue
         cpus.update(*(parse_cpu_list(line.split()[1]) for line in lines if line.startswith("Cpus_allowed_list:")))
     return frozenset(cpus) or None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """CPU numbers of the kernel's notation, e.g. ``0-3,8``."""
+    """Parse the kernel's notation of CPU numbers, e.g. ``0-3,8``."""
     spans = [span.partition("-") for span in text.split(",") if span]
     return frozenset(cpu for low, _, high in spans for cpu in range(int(low), int(high or low) + 1))
 
 
 def format_cpu_list(cpus: frozenset[int]) -> str:
-    """The kernel's notation of CPU numbers, e.g. ``0-3,8``."""
+    """Format CPU numbers in the kernel's notation, e.g. ``0-3,8``."""
     starts = sorted(cpu for cpu in cpus if cpu - 1 not in cpus)
     ends = sorted(cpu for cpu in cpus if cpu + 1 not in cpus)
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in zip(starts, ends, strict=True))
@@ -54,8 +56,8 @@ class MachineTime:
     """CPU time of the whole machine or of some of its CPUs.
 
     Args:
-        cpus: only these logical CPUs; None: all.
-        proc_root: where procfs is mounted; where it has no ``stat`` psutil is asked.
+        cpus: Logical CPUs to count; None: all.
+        proc_root: Mount point of procfs; without a file ``stat`` there, psutil is used.
     """
 
     def __init__(self, cpus: frozenset[int] | None = None, *, proc_root: Path = Path("/proc")) -> None:
@@ -64,10 +66,10 @@ class MachineTime:
         self._stat = KeptFile(stat, size=_stat_bytes()) if stat.exists() else None
 
     def __call__(self) -> float:
-        """CPU-seconds so far.
+        """Return the CPU-seconds so far.
 
         Raises:
-            OSError, ValueError: the system does not tell.
+            OSError, ValueError: The system does not report CPU time.
         """
         if self._stat is None:
             times = psutil.cpu_times()
@@ -80,15 +82,15 @@ class MachineTime:
 
 
 class ProcessTreeTime:
-    """CPU time of this process and its children, those that have ended included.
+    """CPU time of this process and its children, including children that have ended.
 
-    A child that ends hands its time to its parent, so the sum over the tree does not shrink; where it does for a
-    moment, between the two, the highest sum so far stands. The tree is walked every 10 s only, as that costs about
-    1 ms; a child that lives between two walks is counted when it ends. Children with another ``LOCAL_RANK`` are left
-    out: they are ranks of a distributed training, started by this one, and count themselves.
+    The time of a child that ends is added to its parent, so the sum over the process tree does not decrease. If it
+    does for a moment, between the two, the highest sum so far is kept. The tree is walked only every 10 s, as that
+    takes about 1 ms. A child that starts and ends between two walks is counted when it ends. Children with another
+    ``LOCAL_RANK`` are excluded: they are ranks of a distributed training, started by this one, and count themselves.
 
     Args:
-        clock: when to walk the tree again.
+        clock: Source of the time.
     """
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -100,14 +102,14 @@ class ProcessTreeTime:
 
     @staticmethod
     def children() -> list[int]:
-        """The ids of this process's children that are counted."""
+        """Return the ids of the children of this process that are counted."""
         return [child.pid for child in _children(psutil.Process())]
 
     def __call__(self) -> float:
-        """CPU-seconds so far.
+        """Return the CPU-seconds so far.
 
         Raises:
-            psutil.Error: the system does not tell.
+            psutil.Error: The system does not report them.
         """
         now_s = self._clock.monotonic()
         if self._walked_s is None or now_s - self._walked_s >= _CHILDREN_EVERY_S:
@@ -125,7 +127,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _stat_bytes() -> int:
-    """Room for the lines of all CPUs, which come first."""
+    """Return a read size that includes the lines of all CPUs, which come first."""
     return _STAT_BYTES_PER_CPU * (1 + (psutil.cpu_count() or 1))
 
 
@@ -138,7 +140,7 @@ def _is_our_rank(process: psutil.Process) -> bool:
 
 
 def _process_s(process: psutil.Process) -> float:
-    """CPU time of a process and of its children that have ended; 0 for one that has ended itself."""
+    """Return the CPU time of a process and of its children that have ended; 0 if the process has ended itself."""
     try:
         if not process.is_running():
             return 0.0

@@ -1,4 +1,4 @@
-"""A small kernel file that is read again and again."""
+"""Small kernel file that is read repeatedly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SMALL_BYTES = 4096
 
 
 class KeptFile:
-    """A file whose descriptor is kept between reads: 0.8 us a read instead of 12.
+    """File whose descriptor stays open between reads: 0.8 us per read instead of 12.
 
-    For files of sysfs, procfs and cgroupfs, which are made anew by each read from their start. A descriptor that
-    fails or comes back empty is opened again once, in case the file was replaced, e.g. by a driver reload.
+    For files of sysfs, procfs and cgroupfs, which the kernel generates at each read from their start. If a read fails
+    or returns nothing, the file is opened again once, as it may have been replaced, e.g. by a driver reload.
 
     Args:
-        path: the file; opened at the first read.
-        size: the most bytes that a read returns.
+        path: The file; opened at the first read.
+        size: Largest number of bytes that a read returns.
     """
 
     __slots__ = ("_fd", "_size", "path")
@@ -31,21 +31,21 @@ class KeptFile:
         self._fd: int | None = None
 
     def read(self) -> str:
-        """The file's text now.
+        """Read the present text of the file.
 
         Raises:
-            OSError: it cannot be opened or read.
+            OSError: The file cannot be opened or read.
         """
-        return self._read_kept() or self._read_anew()
+        return self._read_open() or self._reopen()
 
     def close(self) -> None:
-        """Let go of the descriptor; a later read opens the file again."""
+        """Close the descriptor. A later read opens the file again."""
         fd, self._fd = self._fd, None
         if fd is not None:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def _read_kept(self) -> str:
+    def _read_open(self) -> str:
         if self._fd is None:
             return ""
         try:
@@ -53,7 +53,7 @@ class KeptFile:
         except OSError:
             return ""
 
-    def _read_anew(self) -> str:
+    def _reopen(self) -> str:
         self.close()
         self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         return os.pread(self._fd, self._size, 0).decode("ascii", "replace")

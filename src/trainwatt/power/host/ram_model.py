@@ -1,4 +1,4 @@
-"""Memory: watts by installed size, where no counter measures it."""
+"""Power model of memory without a counter: by installed size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import SourceError
 from trainwatt.power import attribution
 from trainwatt.power.device import Device, Found, Missing, Scope
-from trainwatt.power.host import boot_id, cgroup, cpu_catalog, slurm
+from trainwatt.power.host import boot_id, cgroup, cpu_catalog, process_share, slurm
 
 _BYTES_PER_GB = 2**30
 
@@ -23,14 +23,14 @@ CLOUD_CARBON_FOOTPRINT_W_PER_GB = 0.392
 BOAVIZTA_W_PER_GB = 0.284
 """Mean of stress tests (BoaviztAPI, RAM consumption profile)."""
 CODECARBON_W_PER_DIMM = 5.0
-"""Power of one module whatever its size (CodeCarbon 3); modules taken as 64 GB."""
+"""Power of one module of any size (CodeCarbon 3); modules are assumed to have 64 GB."""
 _GB_PER_DIMM = 64
 _LEAST_DIMMS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class RamWatts:
-    """Power of a machine's memory: central figure and range, in watts."""
+    """Power of a machine's memory in watts: central estimate, lower and upper limit."""
 
     central_w: float
     low_w: float
@@ -38,15 +38,15 @@ class RamWatts:
 
 
 def model(size_gb: float, *, virtual: bool = False) -> RamWatts:
-    """Power of memory by its size.
+    """Estimate the power of memory from its size.
 
-    Three published models differ up to fivefold (for 512 GB: 40, 145 and 201 W): 0.392 W per GB (Cloud Carbon
-    Footprint), 0.284 W per GB (Boavizta), 5 W per module (CodeCarbon 3). Their geometric mean is the central figure,
-    the lowest and the highest are the range. Memory draws much the same busy or not, so that the load is left out.
+    Three published models differ by up to a factor of five (for 512 GB: 40, 145 and 201 W): 0.392 W per GB (Cloud
+    Carbon Footprint), 0.284 W per GB (Boavizta), 5 W per module (CodeCarbon 3). The central estimate is their geometric
+    mean; the limits are the lowest and the highest. The power of memory depends little on its load, which is ignored.
 
     Args:
-        size_gb: installed memory in GB of 2**30 bytes.
-        virtual: a virtual machine holds a share of larger modules, so no least number of modules applies.
+        size_gb: Installed memory in GB of 2**30 bytes.
+        virtual: True in a virtual machine, which uses a part of larger modules: no minimum number of modules applies.
     """
     modules = size_gb / _GB_PER_DIMM if virtual else max(_LEAST_DIMMS, math.ceil(size_gb / _GB_PER_DIMM))
     watts = (
@@ -58,12 +58,12 @@ def model(size_gb: float, *, virtual: bool = False) -> RamWatts:
 
 
 class RamEstimate:
-    """A `Counter` of constant power.
+    """`Counter` of constant power.
 
     Args:
-        device: what is estimated.
-        watts: its power.
-        clock: whose time passes.
+        device: Device that is estimated.
+        watts: Its power.
+        clock: Source of the time.
     """
 
     wraps_at_j = None
@@ -77,11 +77,11 @@ class RamEstimate:
         self._start_s = clock.monotonic()
 
     def joules(self) -> float:
-        """Joules since construction: watts times time."""
+        """Return the joules since construction: watts times time."""
         return self.power_w * (self._clock.monotonic() - self._start_s)
 
     def watts(self) -> None:
-        """Always None: there is no second sensor."""
+        """Return None: there is no second sensor."""
         return
 
 
@@ -93,21 +93,21 @@ def find(
     proc_root: Path = Path("/proc"),
     sys_root: Path = Path("/sys"),
 ) -> Found:
-    """The memory that is ours: the machine's, or as much as a container, a job or a virtual machine may use.
+    """Return an estimate for the memory of the machine, or for as much of it as a container or a job may use.
 
-    For use where RAPL counts no memory.
+    For machines on which RAPL does not measure memory.
 
     Args:
-        scope: ``process``: of that, our processes' share of what is in use.
-        clock: whose time passes.
-        environ: has SLURM's variables.
-        proc_root: where procfs is mounted.
-        sys_root: where sysfs is mounted.
+        scope: ``machine``: all of this memory. ``process``: our processes' share of the memory in use.
+        clock: Source of the time.
+        environ: Environment variables, for those of SLURM.
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
     """
     try:
         total_bytes = psutil.virtual_memory().total
     except (OSError, RuntimeError, psutil.Error) as error:
-        return Found(missing=(Missing("ram", "RAM model", f"the size of memory is not known: {error}"),))
+        return Found(missing=(Missing("ram", "RAM model", f"the size of the memory cannot be read: {error}"),))
     watts = model(total_bytes / _BYTES_PER_GB, virtual=cpu_catalog.find(proc_root=proc_root).virtual)
     ours = _ours(total_bytes, environ, proc_root, sys_root)
     ours_bytes = ours.limit_bytes
@@ -119,27 +119,33 @@ def find(
         source="model by memory size",
         low=watts.low_w / watts.central_w,
         high=watts.high_w / watts.central_w,
-        note="published models differ up to fivefold",
+        note="published models differ by up to a factor of five",
     )
     estimate = RamEstimate(device, watts.central_w * ours_bytes / total_bytes, clock=clock)
     if scope == "machine":
         return Found((estimate,))
     try:
         return Found(
-            (attribution.AttributedCounter(estimate, attribution.MemoryShare(ours.used_bytes, clock), "memory in use"),)
+            (
+                attribution.AttributedCounter(
+                    estimate, process_share.MemoryShare(ours.used_bytes, clock), "memory in use"
+                ),
+            )
         )
     except SourceError as error:
-        return Found(missing=(Missing("ram", "RAM model", f"our share of memory is not known: {error}", warn=True),))
+        return Found(
+            missing=(Missing("ram", "RAM model", f"our share of the memory cannot be read: {error}", warn=True),)
+        )
 
 
 def _ours(total_bytes: int, environ: Mapping[str, str], proc_root: Path, sys_root: Path) -> cgroup.MemoryLimit:
-    """What a control group or a job leaves us of the memory; what is in use of a job's grant is the job's own."""
+    """Return the memory that a control group or a job may use; a job's memory in use is that of its own processes."""
     limit = cgroup.memory_limit(proc_root=proc_root, sys_root=sys_root)
     grant = slurm.grant(environ)
     most = min(total_bytes, limit.limit_bytes if limit else total_bytes)
     if grant and grant.memory_bytes and grant.memory_bytes < most:
-        ours = attribution.OurProcesses(SYSTEM_CLOCK)
-        used = lambda: int(sum(map(attribution.proportional_bytes, ours())))  # noqa: E731
+        ours = process_share.OurProcesses(SYSTEM_CLOCK)
+        used = lambda: int(sum(map(process_share.proportional_bytes, ours())))  # noqa: E731
         return cgroup.MemoryLimit(int(grant.memory_bytes), used, f"/{grant.id}")
     if limit and limit.limit_bytes < total_bytes:
         return cgroup.MemoryLimit(limit.limit_bytes, limit.used_bytes, f"/{limit.group_id}")

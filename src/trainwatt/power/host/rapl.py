@@ -1,4 +1,4 @@
-"""Intel's and AMD's own energy counters (RAPL), read through Linux's powercap."""
+"""Energy counters of Intel and AMD CPUs (RAPL), read through Linux's powercap interface."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power import attribution
 from trainwatt.power.device import Device, Found, Kind, Meter, Missing
 from trainwatt.power.host import boot_id as boot
-from trainwatt.power.host import cpu_catalog, cpu_time
+from trainwatt.power.host import cpu_catalog, cpu_time, process_share
 from trainwatt.power.host.pseudo_file import KeptFile
 from trainwatt.units import MICRO
 
@@ -27,29 +27,31 @@ _ZONE = re.compile(r"intel-rapl(-mmio)?(?P<index>(:\d+)*)")
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 _KINDS: tuple[Kind, ...] = ("cpu", "ram")
 
-_MOST_W = 1_000.0  # no package and no package's memory draws more for half a minute
+# No package, and no package's memory, draws more than this for half a minute.
+_MOST_W = 1_000.0
 _LONGEST_GAP_S = 30.0
-_REFRESH_S = 0.001  # Intel SDM vol. 3B, "RAPL interfaces"
+# Source: Intel SDM vol. 3B, "RAPL interfaces".
+_REFRESH_S = 0.001
 
 _GRANT = """\
-# until the next start:
+# until the next reboot:
 sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj /sys/class/powercap/intel-rapl:*/max_energy_range_uj
-# for good, for the members of a group:
+# permanently, for the members of a group:
 sudo groupadd --system --force rapl && sudo usermod --append --groups rapl "$USER"
 echo 'SUBSYSTEM=="powercap", KERNEL=="intel-rapl:*", \
 RUN+="/bin/chgrp rapl /sys%p/energy_uj /sys%p/max_energy_range_uj", \
 RUN+="/bin/chmod g+r /sys%p/energy_uj /sys%p/max_energy_range_uj"' | sudo tee /etc/udev/rules.d/70-rapl.rules
 sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=powercap
-# then log in again. Whoever can read these files can watch the machine's power closely enough to spy on other
-# programs (CVE-2020-8694), which is why Linux made them root's own."""
+# then log in again. Anyone who can read these files can use the machine's power to spy on other programs
+# (CVE-2020-8694), which is why Linux restricts them to root."""
 _LOAD = "sudo modprobe -a intel_rapl_common intel_rapl_msr"
-_UNMASK = "docker run --security-opt systempaths=unconfined …  (shows the container CVE-2020-8694's side channel again)"
+_UNMASK = "docker run --security-opt systempaths=unconfined …  (exposes the side channel of CVE-2020-8694)"
 _X86_VENDORS = frozenset({"GenuineIntel", "AuthenticAMD", "HygonGenuine"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
-    """One domain: a package, or the memory of one."""
+    """RAPL domain: a package, or the memory of one."""
 
     kind: Kind
     package: str
@@ -57,14 +59,14 @@ class _Zone:
 
 
 class RaplCounter:
-    """A `Counter` over one powercap zone.
+    """`Counter` of one powercap zone.
 
     Args:
-        device: what it counts.
-        path: the zone's folder.
+        device: Device that the zone belongs to.
+        path: Folder of the zone.
 
     Raises:
-        OSError, ValueError: the zone cannot be read.
+        OSError, ValueError: The zone cannot be read.
     """
 
     def __init__(self, device: Device, path: Path) -> None:
@@ -76,11 +78,11 @@ class RaplCounter:
         int(self._energy_uj.read())
 
     def joules(self) -> float:
-        """The counter as it stands; starts again from 0 at ``wraps_at_j``.
+        """Read the counter in joules, which starts again from 0 at ``wraps_at_j``.
 
         Raises:
-            SourceError: it could not be read this time.
-            SourceLostError: the zone is gone.
+            SourceError: The read failed; a later one may succeed.
+            SourceLostError: The zone is gone.
         """
         try:
             return int(self._energy_uj.read()) * MICRO
@@ -91,28 +93,38 @@ class RaplCounter:
             raise kind(f"{self._energy_uj.path}: {error.strerror}") from error
 
     def watts(self) -> None:
-        """Always None: there is no second sensor."""
+        """Return None: there is no second sensor."""
         return
 
 
 def our_part(meters: Sequence[Meter], clock: Clock) -> tuple[Meter, ...]:
-    """Our processes' part of the packages, by CPU time; of the memory nothing, which a model attributes better."""
+    """Return meters of our processes' share of the packages, by CPU time, but none of the memory.
+
+    The model of :mod:`trainwatt.power.host.ram_model` attributes memory better.
+
+    Args:
+        meters: Meters of whole packages and memories.
+        clock: Source of the time.
+    """
     tree, all_cpus = cpu_time.ProcessTreeTime(clock=clock), cpu_time.MachineTime()
     packages = [meter for meter in meters if meter.device.kind == "cpu"]
     try:
-        return tuple(attribution.part_of(meter, attribution.CpuShare(tree, all_cpus), "CPU time") for meter in packages)
+        return tuple(
+            attribution.part_of(meter, process_share.CpuShare(tree, all_cpus), "CPU time") for meter in packages
+        )
     except SourceError:
         return ()
 
 
 def max_gap_s(wraps_at_j: float) -> float:
-    """Seconds within which a counter must be read so that none of its wrap-arounds is missed.
+    """Return the longest time in seconds between two readings of a counter that misses no wrap-around.
 
-    Half the time that a load of 1 kW, more than any package sustains, needs to wrap it, since a sampler may come
-    late; 30 s at most. A counter of 65.5 kJ (AMD, and server memory), which 500 W wrap in 131 s: 30 s.
+    This is half the time in which 1 kW, more than any package sustains, makes the counter wrap around, as readings may
+    be delayed; at most 30 s. Example: for a counter of 65.5 kJ (AMD, and server memory), which wraps around in 131 s at
+    500 W, it is 30 s.
 
     Args:
-        wraps_at_j: joules at which the counter starts again.
+        wraps_at_j: Joules at which the counter starts again from 0.
     """
     return min(_LONGEST_GAP_S, wraps_at_j / (2 * _MOST_W))
 
@@ -120,16 +132,17 @@ def max_gap_s(wraps_at_j: float) -> float:
 def find(
     *, root: Path = Path("/sys/class/powercap"), boot_id: str | None = None, proc_root: Path = Path("/proc")
 ) -> Found:
-    """Every package and every package's memory, each once.
+    """Find every package and every package's memory, each once.
 
-    ``core`` and ``uncore`` are parts of a package, ``psys`` is all of them and more, and ``intel-rapl-mmio`` is the
-    same package by another way: none is added. Where a part of the packages (or of their memories) cannot be read,
-    none of them is returned, so that a part is never taken for the whole and the caller can estimate it.
+    Other zones are excluded: ``core`` and ``uncore`` are parts of a package, ``psys`` includes all packages and more,
+    and ``intel-rapl-mmio`` is another interface to the same package. If any of the packages (or of their memories)
+    cannot be read, none of them is returned: a partial sum is never reported as the total, and the caller can estimate
+    it.
 
     Args:
-        root: powercap's class folder.
-        boot_id: the machine's identity; None: that of the running system.
-        proc_root: where procfs is mounted, to say why there is nothing.
+        root: Class folder of powercap.
+        boot_id: Identity of the machine; None: that of the running system.
+        proc_root: Mount point of procfs, to find the reason if there is no counter.
     """
     cpu = cpu_catalog.find(proc_root=proc_root)
     zones = list(_zones(root))
@@ -143,7 +156,7 @@ def find(
 
 
 def _zones(root: Path) -> Iterator[_Zone]:
-    """Packages and memories, each once: children stand below their parent and, as links, beside it."""
+    """Yield packages and memories, each once: a child zone is a folder in its parent and also a link next to it."""
     folders = {folder.name: folder for folder in _walk(root)}
     seen: set[tuple[Kind, str]] = set()
     for key in sorted(folders, key=lambda key: ("mmio" in key, key)):
@@ -168,7 +181,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _is_folder(path: Path) -> bool:
-    """False, too, for a link to nowhere and for what a container's security profile hides."""
+    """Return True for a folder; False for a broken link or a folder hidden by a container's security profile."""
     try:
         return path.is_dir()
     except OSError:
@@ -183,7 +196,7 @@ def _name(folder: Path | None) -> str:
 
 
 def _open_all(zones: list[_Zone], boot: str, cpu_name: str) -> Found:
-    """Counters for all zones of a kind, or none and the reason."""
+    """Open the counters of all zones of a kind; if any fails, return none, with the reason."""
     opened = [_open(zone, boot, cpu_name) for zone in zones]
     errors = [error for error in opened if not isinstance(error, RaplCounter)]
     if errors:
@@ -215,18 +228,20 @@ def _unreadable(kind: Kind, errors: list[OSError | ValueError], total: int) -> M
     if denied:
         why = f"{denied} of {total} energy counters are readable by root only"
     if len(errors) < total:
-        why += "; as a part is not the whole, none is used"
+        why += "; none is used, as a partial sum would be too low"
     return Missing(kind, _SOURCE, why, remedy=_GRANT if denied else "", warn=True)
 
 
 def _nothing(root: Path, cpu: cpu_catalog.Processor) -> Missing:
-    """Why there is no zone at all: what this system is, else what hides the zones, else a module not loaded."""
+    """Explain why there is no zone: unsupported system, hidden by a container or host, or a module not loaded."""
     if not sys.platform.startswith("linux"):
-        return Missing("cpu", _SOURCE, "only Linux shows RAPL's counters")
+        return Missing("cpu", _SOURCE, "RAPL counters are supported on Linux only")
     if _is_folder(root) and any(_ZONE.fullmatch(entry.name) and not _is_folder(entry) for entry in root.iterdir()):
-        return Missing("cpu", _SOURCE, "the container hides RAPL's counters from its processes", _UNMASK, warn=True)
+        return Missing("cpu", _SOURCE, "the container hides the RAPL counters", _UNMASK, warn=True)
     if cpu.virtual:
-        return Missing("cpu", _SOURCE, "this is a virtual machine, whose host keeps RAPL's counters to itself")
+        return Missing(
+            "cpu", _SOURCE, "this is a virtual machine, which has no access to the RAPL counters of its host"
+        )
     if cpu.vendor in _X86_VENDORS:
-        return Missing("cpu", _SOURCE, "Linux shows no RAPL counters; its module may not be loaded", _LOAD)
-    return Missing("cpu", _SOURCE, "this processor has no RAPL counters")
+        return Missing("cpu", _SOURCE, "Linux shows no RAPL counters; the kernel module may not be loaded", _LOAD)
+    return Missing("cpu", _SOURCE, "this CPU has no RAPL counters")

@@ -1,4 +1,4 @@
-"""What a SLURM job was granted of a node, for clusters that do not hold it to that by control groups."""
+"""Resources that SLURM granted to a job, for clusters that do not enforce them by control groups."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _REPEATED = re.compile(r"(\d+)(?:\(x\d+\))?")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A task's part of its node.
+    """Resources of its node that a task was granted.
 
     Attributes:
-        cpus: logical CPUs; None where the variables do not tell.
-        memory_bytes: memory; None where they do not tell, or all of the node's was granted.
-        id: the same for everyone in the task, and for nobody else.
+        cpus: Number of logical CPUs; None if the variables do not give it.
+        memory_bytes: Memory; None if the variables do not give it, or if the whole memory of the node was granted.
+        id: Identity of the task, the same for all of its processes.
     """
 
     cpus: float | None
@@ -28,14 +28,14 @@ class Grant:
 
 
 def grant(environ: Mapping[str, str] = os.environ) -> Grant | None:
-    """This task's grant, or None outside of a job.
+    """Return the grant of this task; None outside of a job.
 
-    ``SLURM_CPUS_PER_TASK`` and, where that was not asked for, the job's ``SLURM_CPUS_ON_NODE`` over its tasks on the
-    node; ``SLURM_MEM_PER_NODE`` (MB, 0 for all) over the same, or ``SLURM_MEM_PER_CPU`` times the CPUs: sbatch's and
-    srun's manuals, "Output environment variables".
+    The CPUs are ``SLURM_CPUS_PER_TASK`` or, if that was not requested, ``SLURM_CPUS_ON_NODE`` divided by the job's
+    tasks on the node. The memory is ``SLURM_MEM_PER_NODE`` (MB, 0 for all) divided by the same number of tasks, or
+    ``SLURM_MEM_PER_CPU`` times the CPUs. Source: the manuals of sbatch and srun, "Output environment variables".
 
     Args:
-        environ: has the variables.
+        environ: Environment variables.
     """
     job = environ.get("SLURM_JOB_ID")
     if not job:
@@ -50,7 +50,7 @@ def grant(environ: Mapping[str, str] = os.environ) -> Grant | None:
 
 
 def _number(environ: Mapping[str, str], name: str) -> float | None:
-    """A positive number, the first of a list such as ``2(x3),1``; None otherwise."""
+    """Parse a positive number, the first of a list such as ``2(x3),1``; return None for anything else."""
     match = _REPEATED.match(environ.get(name, ""))
     number = float(match[1]) if match else 0.0
     return number if 0 < number < math.inf else None

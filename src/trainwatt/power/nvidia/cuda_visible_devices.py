@@ -1,7 +1,7 @@
-"""Which GPUs this process uses: CUDA's rules, on the boards that NVML shows.
+"""Selection of the GPUs that this process uses: CUDA's rules, applied to the GPUs that NVML lists.
 
-CUDA's number of a GPU is not NVML's, so that ``CUDA_VISIBLE_DEVICES`` needs care. Rules: CUDA C++ Programming Guide,
-"CUDA environment variables"; for MIG, NVIDIA's MIG user guide, "Running CUDA applications".
+CUDA may number the GPUs differently from NVML, which matters for ``CUDA_VISIBLE_DEVICES``. Sources of the rules: CUDA
+C++ Programming Guide, "CUDA environment variables"; for MIG, NVIDIA's MIG user guide, "Running CUDA applications".
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _LEADING_NUMBER = re.compile(r"[+-]?\d+")
 _OLD_SLICE_NAME = re.compile(r"MIG-(GPU-[^/]+)/(\d+)/(\d+)", re.IGNORECASE)
 _ORDER_NOTE = (
-    f"{_VISIBLE} counts GPUs of different models in CUDA's order, fastest first, which is guessed here; "
-    f"{_ORDER}=PCI_BUS_ID settles it"
+    f"{_VISIBLE} numbers GPUs of different models in CUDA's order, fastest first, which can only be guessed; "
+    f"set {_ORDER}=PCI_BUS_ID to be certain"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A MIG device.
+    """MIG device.
 
     Attributes:
         uuid: ``MIG-…``.
-        gpu_instance, compute_instance: its older name's numbers.
-        share: its part of the board's compute, 0 to 1.
+        gpu_instance, compute_instance: Numbers in its older name.
+        share: Fraction of the GPU's compute slices, 0 to 1.
     """
 
     uuid: str
@@ -37,15 +37,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A GPU as far as the choice depends on it.
+    """Attributes of a GPU that determine the choice.
 
     Attributes:
         uuid: ``GPU-…``.
-        index: its place in NVML's order.
-        name: its model.
-        pci: its address on the bus, as NVML writes it, so that text order is bus order.
-        cores, clock_mhz: what its speed is reckoned from; 0 where unknown.
-        slices: its MIG devices; None: MIG mode is off.
+        index: Index in NVML's order.
+        name: Model.
+        pci: PCI bus address in NVML's format, in which text order is bus order.
+        cores, clock_mhz: Number of cores and clock, from which its speed is estimated; 0 if unknown.
+        slices: MIG devices; None if MIG mode is off.
     """
 
     uuid: str
@@ -59,25 +59,25 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A board that this process uses, whole or through slices."""
+    """GPU that this process uses, as a whole or through MIG devices."""
 
     board: Board
     slices: tuple[Slice, ...] = ()
 
     @property
     def share(self) -> float | None:
-        """The part of the board that is ours, 0 to 1; None: all of it."""
+        """Fraction of the GPU that is ours, 0 to 1; None: all of it."""
         return min(1.0, sum(part.share for part in self.slices)) if self.slices else None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The boards that this process uses, each once.
+    """GPUs that this process uses, each once.
 
     Attributes:
-        uses: in the order in which they were named.
-        unknown: names that no board has.
-        note: what is uncertain about the choice, or nothing.
+        uses: The GPUs, in the order in which they were named.
+        unknown: Names that match no GPU.
+        note: Uncertainty of the choice, or an empty string.
     """
 
     uses: tuple[Use, ...]
@@ -86,15 +86,15 @@ class Choice:
 
 
 def from_environment(boards: Sequence[Board], environ: Mapping[str, str]) -> Choice:
-    """What ``CUDA_VISIBLE_DEVICES`` leaves.
+    """Choose the GPUs that ``CUDA_VISIBLE_DEVICES`` selects.
 
-    Unset leaves all; empty leaves none. Reading stops at the first token that names nothing: a number out of range or
-    negative, a UUID unknown or so short that two boards share it. A board in MIG mode that is not named by a slice
-    is used through its first, as CUDA takes the first that it sees.
+    If it is unset, all are selected; if it is empty, none. Parsing stops at the first token that is invalid: a number
+    that is negative or out of range, or a UUID prefix that matches no GPU or more than one. If a GPU in MIG mode is
+    named without a slice, its first slice is used, as CUDA uses the first that it sees.
 
     Args:
-        boards: all boards that this process may open.
-        environ: the variables.
+        boards: All GPUs that this process may open.
+        environ: Environment variables.
     """
     text = environ.get(_VISIBLE)
     if text is None:
@@ -114,18 +114,27 @@ def from_environment(boards: Sequence[Board], environ: Mapping[str, str]) -> Cho
 
 
 def from_uuids(boards: Sequence[Board], uuids: Sequence[str]) -> Choice:
-    """The boards that a framework names, which may leave out ``GPU-`` and hyphens."""
+    """Choose the GPUs that a framework names.
+
+    Args:
+        boards: All GPUs that this process may open.
+        uuids: Their UUIDs, with or without ``GPU-`` and hyphens.
+    """
     found = {uuid: _by_exact_uuid(boards, uuid) for uuid in uuids}
     chosen = _choice([use for use in found.values() if use])
     return Choice(chosen.uses, unknown=tuple(uuid for uuid, use in found.items() if use is None))
 
 
 def cuda_order(boards: Sequence[Board], environ: Mapping[str, str]) -> list[Board]:
-    """Boards by CUDA's numbers.
+    """Sort GPUs in CUDA's order.
 
-    By bus address where ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` asks for it and where all are of one model. Otherwise CUDA
-    puts the fastest first by a heuristic that is not published; here speed is cores times clock, the estimate of
-    `gpuGetMaxGflopsDeviceId` in NVIDIA's CUDA samples (``helper_cuda.h``), and equals stay in bus order.
+    With ``CUDA_DEVICE_ORDER=PCI_BUS_ID``, or if all GPUs are of the same model, the order is that of the bus addresses.
+    Otherwise CUDA puts the fastest first, by a heuristic that is not published. Here the speed is cores times clock, as
+    in `gpuGetMaxGflopsDeviceId` of NVIDIA's CUDA samples (``helper_cuda.h``); GPUs of equal speed are in bus order.
+
+    Args:
+        boards: All GPUs that this process may open.
+        environ: Environment variables.
     """
     by_bus = sorted(boards, key=lambda board: (board.pci, board.index))
     if _order_is_known(boards, environ):
@@ -138,30 +147,30 @@ def _order_is_known(boards: Sequence[Board], environ: Mapping[str, str]) -> bool
 
 
 def _whole(board: Board) -> Use | None:
-    """A board not named by a slice; None in MIG mode without any slice, when CUDA cannot use it."""
+    """Use a GPU that is named without a slice; return None in MIG mode without slices, when CUDA cannot use it."""
     if board.slices is None:
         return Use(board)
     return Use(board, board.slices[:1]) if board.slices else None
 
 
 def _by_number(order: Sequence[Board], token: str) -> Use | None:
-    """CUDA reads a number as C's `strtoul` does, whatever follows it."""
+    """Find a GPU by a number, parsed like C's `strtoul`, which ignores the text after it, as CUDA does."""
     match = _LEADING_NUMBER.match(token)
     number = int(match[0]) if match else -1
     return _whole(order[number]) if 0 <= number < len(order) else None
 
 
 def _by_name(boards: Sequence[Board], token: str) -> Use | None:
-    """A board or a slice by a UUID or its beginning, or a slice by its older name."""
-    beginning = token.lower()
-    if beginning in ("gpu-", "mig-") or not beginning.startswith(("gpu-", "mig-")):
+    """Find a GPU or a slice by a UUID or its prefix, or a slice by its older name."""
+    prefix = token.lower()
+    if prefix in ("gpu-", "mig-") or not prefix.startswith(("gpu-", "mig-")):
         return None
     if old := _OLD_SLICE_NAME.fullmatch(token):
         parent = _by_name(boards, old[1])
         return _by_instances(parent.board, int(old[2]), int(old[3])) if parent else None
-    uses = [use for board in boards for uuid, use in _names(board) if uuid.lower().startswith(beginning)]
-    exact = [use for board in boards for uuid, use in _names(board) if uuid.lower() == beginning]
-    matches = exact or uses
+    named = [(uuid.lower(), use) for board in boards for uuid, use in _names(board)]
+    exact = [use for uuid, use in named if uuid == prefix]
+    matches = exact or [use for uuid, use in named if uuid.startswith(prefix)]
     return matches[0] if len(matches) == 1 else None
 
 
@@ -176,7 +185,7 @@ def _by_exact_uuid(boards: Sequence[Board], uuid: str) -> Use | None:
 
 
 def _names(board: Board) -> list[tuple[str, Use | None]]:
-    """Each UUID of a board and its slices, and what it stands for."""
+    """List the UUIDs of a GPU and of its slices, each with the use that it names."""
     return [(board.uuid, _whole(board)), *((part.uuid, Use(board, (part,))) for part in board.slices or ())]
 
 
@@ -185,7 +194,7 @@ def _bare(uuid: str) -> str:
 
 
 def _choice(uses: Sequence[Use | None]) -> Choice:
-    """Each board once, with each of its slices once."""
+    """Merge uses, so that each GPU occurs once, with each of its slices once."""
     merged: dict[int, Use] = {}
     for use in filter(None, uses):
         before = merged.get(use.board.index, Use(use.board))

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: which of them this process uses, and the best meter of each."""
+"""Discovery of the NVIDIA GPUs that this process uses, and of the best meter for each."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ def find(
     environ: Mapping[str, str] = os.environ,
     proc_root: Path = Path("/proc"),
 ) -> Found:
-    """The GPUs that this process uses, each with its best meter.
+    """Find the GPUs that this process uses, each with its best meter.
 
-    A board shared through MIG, whose slices have no power of their own, is found once and whole, with our part of it
-    as its `Device.share`. A board that cannot be read does not keep the others from being found.
+    A GPU shared through MIG, whose slices have no power sensors, is returned once and whole, with our part of it as its
+    `Device.share`. If one GPU cannot be read, the others are still returned.
 
     Args:
-        scope: ``process``: our processes' part of each board, where its driver tells their use; else the whole.
-        clock: where the time comes from.
-        uuids: the GPUs that a framework uses, with or without ``GPU-``; None: ask the environment.
-        environ: has ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
-        proc_root: where procfs is mounted, to see whether a driver is loaded.
+        scope: ``machine``: whole GPUs. ``process``: our processes' share of each GPU if its driver reports the
+            utilisation per process; else the whole GPU.
+        clock: Source of the time.
+        uuids: GPUs that a framework uses, with or without ``GPU-``; None: those that ``CUDA_VISIBLE_DEVICES`` selects.
+        environ: Environment variables, for ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
+        proc_root: Mount point of procfs, to check if a driver is loaded.
     """
     nvml = open_nvml(proc_root=proc_root)
     if isinstance(nvml, Missing):
@@ -55,7 +56,7 @@ def find(
 
 
 def _open_boards(nvml: Nvml) -> tuple[dict[int, NvmlBoard], list[Missing]]:
-    """All boards that answer, by index, and why the others do not."""
+    """Return all GPUs that respond, by index, and the reasons why others do not."""
     try:
         count = int(nvml.nvmlDeviceGetCount())
     except nvml.NVMLError as error:
@@ -65,21 +66,21 @@ def _open_boards(nvml: Nvml) -> tuple[dict[int, NvmlBoard], list[Missing]]:
     errors = {index: error for index, error in opened.items() if not isinstance(error, NvmlBoard)}
     missing = _unopened(nvml, errors, count)
     if not count:
-        missing.append(_missing("the NVIDIA driver shows no GPU"))
+        missing.append(_missing("the NVIDIA driver reports no GPU"))
     return boards, missing
 
 
 def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[Missing]:
-    """One line for each board that fails, and one for all that belong to others."""
+    """Return one entry for each GPU that fails, and one for all that this process may not open."""
     denied = [index for index, error in errors.items() if is_error(nvml, error, "NO_PERMISSION")]
     missing = [
-        _missing(f"GPU {index} does not answer: {error}", warn=True)
+        _missing(f"GPU {index} does not respond: {error}", warn=True)
         for index, error in errors.items()
         if index not in denied
     ]
     if denied:
-        why = f"{len(denied)} of {count} GPUs may not be opened by this process"
-        remedy = "ask the job scheduler for them, or: ls -l /dev/nvidia[0-9]*"
+        why = f"{len(denied)} of {count} GPUs cannot be opened by this process: permission denied"
+        remedy = "request them from the job scheduler, or check: ls -l /dev/nvidia[0-9]*"
         missing.append(_missing(why, remedy, warn=len(denied) == count))
     return missing
 
@@ -93,10 +94,10 @@ def _open(nvml: Nvml, index: int) -> NvmlBoard | Exception:
 
 def _not_chosen(choice: Choice, count: int, chosen_by: str) -> list[Missing]:
     missing = [
-        _missing(f"the training uses a GPU, {uuid}, that NVML does not show", warn=True) for uuid in choice.unknown
+        _missing(f"the training uses a GPU, {uuid}, that NVML does not list", warn=True) for uuid in choice.unknown
     ]
     if count and not choice.uses and not missing:
-        missing.append(_missing(f"{chosen_by} leaves this process none of {count} GPUs"))
+        missing.append(_missing(f"{chosen_by} selects none of {count} GPUs for this process"))
     return missing
 
 
@@ -117,7 +118,7 @@ def _device(use: Use, note: str) -> Device:
 def _meter(board: NvmlBoard, device: Device, clock: Clock) -> Found:
     meter = best_meter(device, board, clock)
     if isinstance(meter, SourceError):
-        return Found(missing=(_missing(f"{device.name} tells neither its energy nor its power: {meter}", warn=True),))
+        return Found(missing=(_missing(f"{device.name} reports neither its energy nor its power: {meter}", warn=True),))
     return Found((meter,))
 
 

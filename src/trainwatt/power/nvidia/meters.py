@@ -1,4 +1,4 @@
-"""Three ways to read a GPU, best first: its energy counter, the driver's buffer of samples, its power now."""
+"""Three kinds of meter of a GPU, best first: energy counter, the driver's buffer of power samples, polled power."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from trainwatt.power.device import Device, Gauge, Meter, Reading
 from trainwatt.power.nvidia.nvml import NvmlBoard
 from trainwatt.units import MICRO
 
-_BUFFER = 120  # samples that a driver keeps
-_LEAST_POLL_S = 0.04  # less often misses bursts of 50 ms; more often costs a training more than it tells
-_CLOCK_SET_S = 0.5  # a wall clock that jumps by more was set; by less, it was steered
+# Number of samples that a driver keeps.
+_BUFFER = 120
+# A longer interval misses bursts of 50 ms; a shorter one costs more time than the accuracy is worth.
+_LEAST_POLL_S = 0.04
+# If the wall clock jumps by more, it was set; by less, it was adjusted gradually.
+_CLOCK_SET_S = 0.5
 _EARLY_S = 0.05
-_STALE_S = 3.0  # a buffer without a new sample for as long has stopped
-_MODULE_NOTE = "the counter is the whole Grace module's, its CPU and memory included"
+# A buffer without a new sample for this long has stopped.
+_STALE_S = 3.0
+_MODULE_NOTE = "the counter includes the whole Grace module, with its CPU and memory"
 
 
 class EnergyCounter:
-    """A `Counter` over the energy that the board has counted since its driver was loaded.
+    """`Counter` of the energy since the GPU's driver was loaded.
 
     Args:
-        device: who it is; how it is read is filled in here.
-        board: what is read.
-        clock: where the time of a lesser meter in its place comes from.
+        device: The device, whose source and error are set here.
+        board: The GPU.
+        clock: Source of the time for a fallback meter.
 
     Raises:
-        SourceError: the board has no counter.
+        SourceError: The GPU has no energy counter.
     """
 
     wraps_at_j = None
@@ -63,17 +67,18 @@ class EnergyCounter:
 
 
 class PolledPower:
-    """A `Gauge` over the power sensor.
+    """`Gauge` of the polled power sensor.
 
-    A figure is placed at the centre of its window, and half a renewal earlier, as its age is not known.
+    A reading is dated back to the centre of its averaging window, and by half an update interval, as its age is not
+    known.
 
     Args:
-        device: who it is; how it is read is filled in here.
-        board: what is read.
-        clock: gives the readings their times.
+        device: The device, whose source and error are set here.
+        board: The GPU.
+        clock: Source of the readings' times.
 
     Raises:
-        SourceError: the board has no power sensor.
+        SourceError: The GPU has no power sensor.
     """
 
     def __init__(self, device: Device, board: NvmlBoard, clock: Clock) -> None:
@@ -90,18 +95,19 @@ class PolledPower:
 
 
 class SampleBuffer:
-    """A `Gauge` over the readings that the driver takes itself, at each renewal of the sensor.
+    """`Gauge` of the samples that the driver takes itself, at each update of the sensor.
 
-    It is emptied at each call; no sample counts twice. The driver writes wall-clock times, which are brought to the
-    monotonic clock by the two clocks' distance at the call. A buffer that stops is replaced by polling.
+    Each call returns all new samples; no sample counts twice. The driver records wall-clock times, which are converted
+    to the monotonic clock by the difference between the two clocks at the call. If the buffer stops, the sensor is
+    polled.
 
     Args:
-        device: who it is; how it is read is filled in here.
-        board: what is read.
-        clock: brings the readings to the monotonic clock.
+        device: The device, whose source and error are set here.
+        board: The GPU.
+        clock: Source of the time; converts the readings' times to the monotonic clock.
 
     Raises:
-        SourceError: the board's driver has no such buffer, or nothing recent in it.
+        SourceError: The GPU's driver has no such buffer, or no recent samples in it.
     """
 
     def __init__(self, device: Device, board: NvmlBoard, clock: Clock) -> None:
@@ -136,7 +142,7 @@ class SampleBuffer:
         return [reading for reading in gauge.readings() if reading.time_s > self._last_s] if gauge else []
 
     def _synchronise(self) -> float:
-        """Monotonic seconds now; renames the last sample seen where the wall clock was set since."""
+        """Return the monotonic time; shift the last sample's time if the wall clock has been set since."""
         before_s = self._clock.monotonic()
         wall_s = self._clock.wall()
         now_s = (before_s + self._clock.monotonic()) / 2
@@ -147,7 +153,7 @@ class SampleBuffer:
         return now_s
 
     def _new(self, samples: Iterable[tuple[int, float]], now_s: float) -> Iterable[Reading]:
-        """Those not seen before, in order, at the centres of their windows."""
+        """Yield the new samples in order, at the centres of their averaging windows."""
         newest_us = round((now_s + self._ahead_s + _EARLY_S) / MICRO)
         for time_us, watts in sorted(samples):
             if not self._last_us < time_us <= newest_us:
@@ -164,7 +170,14 @@ LADDER: tuple[_Kind, ...] = (EnergyCounter, *_GAUGES)
 
 
 def best_meter(device: Device, board: NvmlBoard, clock: Clock, kinds: Sequence[_Kind] = LADDER) -> Meter | SourceError:
-    """The first kind of meter that works on a board, or why the last of them does not."""
+    """Return the best meter of a GPU, or the error of the last kind if none works.
+
+    Args:
+        device: The device, without its source.
+        board: The GPU.
+        clock: Source of the time.
+        kinds: Kinds of meter to try, best first.
+    """
     for kind in kinds[:-1]:
         with contextlib.suppress(SourceError):
             return kind(device, board, clock)

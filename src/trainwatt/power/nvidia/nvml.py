@@ -1,4 +1,4 @@
-"""NVIDIA's management library (NVML) through nvidia-ml-py: opened, and asked about one board."""
+"""Access to NVIDIA's management library (NVML) through nvidia-ml-py."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ from trainwatt.units import MILLI
 _UNKNOWN_ARCHITECTURE = 0xFFFFFFFF
 
 Nvml = Any
-"""The module pynvml, which has no types, initialised."""
+"""The initialised module pynvml, which has no type annotations."""
 
 _CODES = "NVML_ERROR_"
 _WHY_NOT = {
     "LIB_RM_VERSION_MISMATCH": (
-        "the driver's library and its kernel module are of different versions, as after an update",
+        "the driver's library and its kernel module have different versions, as after an update",
         "restart the machine, or: sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia; sudo modprobe nvidia",
     ),
     "NO_PERMISSION": (
         "this user may not open the NVIDIA driver's device files",
-        "join the group that ls -l /dev/nvidiactl shows, or: sudo chmod a+rw /dev/nvidiactl /dev/nvidia[0-9]*",
+        "join the group shown by ls -l /dev/nvidiactl, or: sudo chmod a+rw /dev/nvidiactl /dev/nvidia[0-9]*",
     ),
     "UNKNOWN": (
-        "the NVIDIA driver fails for a reason of its own; in a container, it may have lost its access to the GPUs",
+        "the NVIDIA driver fails with an unknown error; a container may have lost its access to the GPUs",
         "restart the container, or see: sudo dmesg | grep -i nvrm",
     ),
 }
 
 
 def open_nvml(*, proc_root: Path = Path("/proc")) -> Nvml | Missing:
-    """NVML, initialised, or why not.
+    """Initialise NVML, or return the reason why that fails.
 
-    Each call counts as one more user of the library in this process, which nobody takes back: NVML keeps count, so
-    that others may initialise it and shut it down as they like.
+    NVML counts its initialisations in a process and is never shut down here, so that other code may initialise it and
+    shut it down independently.
 
     Args:
-        proc_root: where procfs is mounted, to see whether a driver is loaded.
+        proc_root: Mount point of procfs, to check if a driver is loaded.
     """
     driver = (proc_root / "driver/nvidia/version").exists()
     try:
-        import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415 - costs 25 ms, and may be missing
+        # Takes 25 ms, and may be missing.
+        import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError:
         why = "the Python package nvidia-ml-py is not installed"
         return Missing("gpu", "NVML", why, remedy="pip install nvidia-ml-py", warn=driver)
@@ -58,19 +59,19 @@ def open_nvml(*, proc_root: Path = Path("/proc")) -> Nvml | Missing:
 
 
 def is_error(nvml: Nvml, error: BaseException, *names: str) -> bool:
-    """Whether an NVMLError has one of these codes, e.g. ``"NO_PERMISSION"``."""
+    """Return True if an NVMLError has one of these codes, e.g. ``"NO_PERMISSION"``."""
     return getattr(error, "value", None) in {getattr(nvml, _CODES + name, None) for name in names}
 
 
 class NvmlBoard:
-    """One board; its methods raise this project's errors.
+    """GPU as seen through NVML; its methods raise `SourceError` instead of NVML's errors.
 
     Args:
-        nvml: what `open_nvml` returned.
-        index: the board's place in NVML's order.
+        nvml: Module returned by `open_nvml`.
+        index: Index of the GPU in NVML's order.
 
     Raises:
-        pynvml.NVMLError: it cannot be opened.
+        pynvml.NVMLError: The GPU cannot be opened.
     """
 
     def __init__(self, nvml: Nvml, index: int) -> None:
@@ -84,15 +85,15 @@ class NvmlBoard:
         self._samples = nvml.nvmlDeviceGetSamples
 
     def energy_j(self) -> float:
-        """The energy counter: joules since the driver was loaded."""
+        """Read the energy counter: joules since the driver was loaded."""
         return self._read(self._energy_mj) * MILLI
 
     def power_w(self) -> float:
-        """The power sensor: watts, a mean over `Sensor.window_s`."""
+        """Read the power sensor: watts, averaged over `Sensor.window_s`."""
         return self._read(self._power_mw) * MILLI
 
     def samples(self, since_us: int) -> Iterable[tuple[int, float]]:
-        """The driver's own power readings that are newer: microseconds since the Unix epoch, and watts."""
+        """Return newer power samples of the driver: microseconds since the Unix epoch, and watts."""
         try:
             _, samples = self._samples(self._handle, self._nvml.NVML_TOTAL_POWER_SAMPLES, since_us)
         except self._nvml.NVMLError as error:
@@ -102,11 +103,14 @@ class NvmlBoard:
         return ((sample.timeStamp, sample.sampleValue.uiVal * MILLI) for sample in samples)
 
     def uses(self, since_us: int) -> list[tuple[int, int, int]]:
-        """What the driver tells of the processes that computed since: id, time of the sample, per cent of the SMs.
+        """Return the utilisation per process since a time: process id, time of the sample in us, per cent of the SMs.
+
+        Args:
+            since_us: Microseconds since the Unix epoch.
 
         Raises:
-            SourceLostError: it does not tell that of this board.
-            SourceError: not this time.
+            SourceLostError: The driver does not report it for this GPU.
+            SourceError: The read failed; a later one may succeed.
         """
         try:
             samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us)
@@ -117,12 +121,12 @@ class NvmlBoard:
         return [(int(each.pid), int(each.timeStamp), int(each.smUtil)) for each in samples]
 
     def users(self) -> list[int]:
-        """The ids of the processes that have a context on it."""
+        """Return the ids of the processes that have a context on the GPU."""
         return [int(each.pid) for each in self._ask((), "nvmlDeviceGetComputeRunningProcesses")]
 
     @property
     def counts_module(self) -> bool:
-        """Whether it shares a module, and its counter, with a Grace CPU."""
+        """True if the GPU shares a module, and its energy counter, with a Grace CPU."""
         info = self._ask(None, "nvmlDeviceGetC2cModeInfoV")
         return info is not None and bool(info.isC2cEnabled)
 
@@ -140,7 +144,7 @@ class NvmlBoard:
         )
 
     def _slices(self) -> Iterable[Slice]:
-        """MIG devices; a slice's share is that of the board's compute slices, 7 on an A100 or H100."""
+        """Yield the MIG devices; a slice's share is relative to the GPU's compute slices, 7 on an A100 or H100."""
         most = self._ask(0, "nvmlDeviceGetMaxMigDeviceCount")
         for number in range(most):
             handle = self._ask(None, "nvmlDeviceGetMigDeviceHandleByIndex", number)
@@ -153,7 +157,7 @@ class NvmlBoard:
                 )
 
     def _ask(self, otherwise: Any, name: str, *arguments: Any) -> Any:
-        """A fact that not every board or driver tells."""
+        """Query an attribute that not every GPU or driver supports."""
         try:
             return getattr(self._nvml, name)(self._handle, *arguments)
         except (AttributeError, UnicodeDecodeError, self._nvml.NVMLError):
@@ -173,7 +177,7 @@ class NvmlBoard:
         return SourceError(f"NVML: {error}")
 
     def _reopen(self) -> None:
-        """Someone in this process has shut NVML down more often than initialised it; the next call finds it open."""
+        """Initialise NVML again for the next call, after other code has shut it down more often than initialised it."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByUUID(self.facts.uuid)
@@ -183,7 +187,7 @@ def _not_opened(nvml: Nvml, error: Exception, *, driver: bool) -> Missing:
     if is_error(nvml, error, "LIBRARY_NOT_FOUND"):
         if not driver:
             return Missing("gpu", "NVML", "no NVIDIA driver is installed")
-        why = "an NVIDIA driver is loaded, but its library libnvidia-ml.so.1 is not to be found"
+        why = "an NVIDIA driver is loaded, but its library libnvidia-ml.so.1 cannot be found"
         remedy = "in a container: docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …"
         return Missing("gpu", "NVML", why, remedy, warn=True)
     if is_error(nvml, error, "DRIVER_NOT_LOADED"):

@@ -1,4 +1,4 @@
-"""Our processes' part of a GPU that others use too, by what the driver tells of their use."""
+"""Our processes' share of a GPU that others use too, by the utilisation that the driver reports per process."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from pathlib import Path
 
 from trainwatt.clock import Clock
 from trainwatt.errors import SourceError
-from trainwatt.power.attribution import OurProcesses, part_of, part_of_use
+from trainwatt.power.attribution import part_of, part_of_use
 from trainwatt.power.device import Found
+from trainwatt.power.host.process_share import OurProcesses
 from trainwatt.power.nvidia.nvml import NvmlBoard
 from trainwatt.units import MICRO
 
-_HOSTS_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO in Linux, include/linux/proc_ns.h
+# PROC_PID_INIT_INO in Linux, include/linux/proc_ns.h.
+_HOSTS_NAMESPACE = "pid:[4026531836]"
 _BY = "GPU utilisation"
 
 
 class BoardShare:
-    """Our part of what all processes computed on a board since the last call.
+    """Our share of a GPU's use by all processes since the last call.
 
-    By their per cent of its multiprocessors (``nvmlDeviceGetProcessUtilization``); where nobody computed, the board
-    rests for all who hold a context on it, to equal parts.
+    The share is that of the utilisation of its multiprocessors (SMs) in per cent (``nvmlDeviceGetProcessUtilization``).
+    If the GPU was idle, it is divided equally among all processes that hold a context on it.
 
     Args:
-        board: what is shared.
-        clock: the driver's samples bear wall-clock times.
+        board: The GPU.
+        clock: Source of the wall-clock time, which the driver's samples use.
     """
 
     def __init__(self, board: NvmlBoard, clock: Clock) -> None:
@@ -44,25 +46,36 @@ class BoardShare:
 
 
 def part_of_boards(found: Found, board: NvmlBoard, clock: Clock) -> Found:
-    """Our part of a board's meter."""
+    """Return a meter of our share of a GPU.
+
+    Args:
+        found: Meter of the whole GPU, if one was found.
+        board: The GPU.
+        clock: Source of the time.
+    """
     return Found(tuple(part_of(meter, BoardShare(board, clock), _BY) for meter in found.meters), found.missing)
 
 
 def why_not(board: NvmlBoard, proc_root: Path) -> str:
-    """Why our part of a board cannot be told, so that all of it is counted; or nothing."""
+    """Explain why our share of a GPU is not known, so that all of it is counted; return "" if it is known.
+
+    Args:
+        board: The GPU.
+        proc_root: Mount point of procfs.
+    """
     why = _why_not(board, proc_root)
-    return f"the whole board is counted: {why}" if why else ""
+    return f"the whole GPU is counted: {why}" if why else ""
 
 
 def _why_not(board: NvmlBoard, proc_root: Path) -> str:
     if board.facts.slices is not None:
-        return "in MIG mode the driver does not tell its processes' use"
+        return "in MIG mode the driver does not report the utilisation per process"
     try:
         namespace = str((proc_root / "self/ns/pid").readlink())
     except OSError:
         namespace = _HOSTS_NAMESPACE
     if namespace != _HOSTS_NAMESPACE:
-        return "the driver names processes as the host does, and this container does not"
+        return "the driver reports process ids of the host, which differ from those in this container"
     try:
         board.uses(0)
     except SourceError as error:

@@ -1,21 +1,22 @@
-"""How often NVIDIA's power sensors renew their figure, which time it is a mean of, and how true it is."""
+"""Update interval, averaging window and accuracy of NVIDIA's power sensors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_PASCAL, _VOLTA, _TURING, _AMPERE = 4, 5, 6, 7  # NVML's numbers of architectures
+# NVML's numbers of architectures.
+_PASCAL, _VOLTA, _TURING, _AMPERE = 4, 5, 6, 7
 _GA100 = (8, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A board's power sensor, behind which stand its energy counter and the driver's samples.
+    """Power sensor of a GPU, from which its energy counter and the driver's samples are derived.
 
     Attributes:
-        refresh_s: time from one figure to the next.
-        window_s: the time before a renewal that the figure is the mean of.
-        error: how far the sensor is off at most, as a part of the power.
+        refresh_s: Update interval.
+        window_s: Time before an update over which the power is averaged.
+        error: Largest relative error of the power.
     """
 
     refresh_s: float
@@ -23,11 +24,15 @@ class Sensor:
     error: float
 
     def error_when_read_each(self, spacing_s: float) -> float:
-        """The error with what goes unseen between the windows of readings so far apart.
+        """Return the relative error of the energy, including the time between the windows that is not measured.
 
-        Of square waves of 60 and 300 W with periods of 0.1 to 5 s, nine in ten are then at most 5 % off where half of
-        the time is seen, and 15 % where less is, by `tests/power/test_nvml_meters.py`. A load that repeats exactly
-        with the sensor can be off by far more (67 % for a wave of 0.1 s on a sensor that sees 25 of each 100 ms).
+        The additional error is 5 % if at least half of the time is measured, else 15 %. For square waves of 60 and
+        300 W with periods of 0.1 to 5 s, nine out of ten errors are within that, by
+        `tests/power/nvidia/test_meters.py`. A load with the same period as the sensor can have a far larger error:
+        67 % for a wave of 0.1 s and a sensor that measures 25 of each 100 ms.
+
+        Args:
+            spacing_s: Time between two readings.
         """
         seen = self.window_s / max(spacing_s, self.refresh_s)
         if seen >= 1:
@@ -36,14 +41,14 @@ class Sensor:
 
 
 def sensor(architecture: int, capability: tuple[int, int]) -> Sensor:
-    """The sensor of a board's generation, as `nvmlDeviceGetPowerUsage` shows it.
+    """Return the sensor of a GPU generation, as `nvmlDeviceGetPowerUsage` shows it.
 
-    Times and errors: Yang, Adamek and Armour, "Part-time power measurements: nvidia-smi's lack of attention" (SC24,
-    over 70 boards): sensors read 1 to 6 % low on Turing to Ada, about 1 % off on Pascal. That Ampere (except GA100)
-    and newer boards show the mean of a second: nvml.h 13, `nvmlDeviceGetPowerUsage`.
+    Source of times and errors: Yang, Adamek and Armour, "Part-time power measurements: nvidia-smi's lack of attention"
+    (SC24, over 70 GPUs). Sensors read 1 to 6 % low on Turing to Ada, and are about 1 % off on Pascal. Ampere (except
+    GA100) and newer GPUs report the mean over one second: nvml.h 13, `nvmlDeviceGetPowerUsage`.
 
     Args:
-        architecture: NVML's number of it; what is not known is taken as new.
+        architecture: NVML's number of the architecture; an unknown number is treated as a new GPU.
         capability: CUDA compute capability.
     """
     if architecture in (_PASCAL, _VOLTA):
