@@ -1,4 +1,4 @@
-"""Print the README's tables: every rule at both prices, the shipped one by group, and with the schedule known.
+"""Print the README's tables: all rules at both thresholds, the shipped rule by task, and with a known schedule.
 
 usage: PYTHONPATH=src python benchmarks/stopping/table.py
 """
@@ -14,12 +14,12 @@ import numpy as np
 import score
 from shipped import Shipped
 
-PRICES = (0.1, 0.01)
+THRESHOLDS = (0.1, 0.01)
 TOO_EARLY_POINTS = 1.0
 
 
 def schedules() -> dict[str, Any]:
-    """Learning rates of each curve over the share of its energy spent; only where they are known throughout."""
+    """Return the learning rates of each curve over its energy in %, for curves whose rates are all known."""
     rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with gzip.open(f"{score.HERE}/curves.csv.gz", "rt", newline="") as file:
         for row in csv.DictReader(file):
@@ -29,7 +29,7 @@ def schedules() -> dict[str, Any]:
 
 
 def stop_index(factory: Any, curve: Any, tau: float, schedule: Any = None) -> int:
-    """The evaluation at which a rule stops, the last one if it does not; told the schedule if there is one."""
+    """Return the evaluation at which a rule stops, or the last one. The rule sees the schedule if one is given."""
     if schedule is None:
         return int(score.stop_index(factory, curve, tau))
     rule = factory(tau, curve.mode, 100.0).rule
@@ -42,7 +42,7 @@ def stop_index(factory: Any, curve: Any, tau: float, schedule: Any = None) -> in
 
 
 def outcome(curve: Any, i: int, tau: float) -> tuple[float, ...]:
-    """Saved %, regret, loss, loss of never stopping, and whether it was stopped too early."""
+    """Return saved %, regret, loss, loss of never stopping, and 1 if it was stopped too early, else 0."""
     utility = curve.best - tau * curve.cost
     loss = utility.max() - utility[i]
     early = i < utility.argmax() and loss > TOO_EARLY_POINTS
@@ -50,7 +50,7 @@ def outcome(curve: Any, i: int, tau: float) -> tuple[float, ...]:
 
 
 def row(name: str, factory: Any, curves: list[Any], tau: float, known: dict[str, Any] | None = None) -> str:
-    """One line of a table: macro means, and the share of all runs that were stopped too early."""
+    """Return one line of a table: macro means, and the share of all runs that were stopped too early."""
     groups = defaultdict(list)
     for curve in curves:
         schedule = known.get(curve.id) if known else None
@@ -66,11 +66,11 @@ def main() -> None:
     curves = score.load()
     head = "| {} | price | saved % | regret, points | loss | score | too early, % |\n|---|---|---|---|---|---|---|"
     print(head.format("rule"))
-    for tau in PRICES:
+    for tau in THRESHOLDS:
         for name, factory in {**score.BASELINES, "**shipped**": Shipped}.items():
             print(row(name, factory, curves, tau))
     print("\n" + head.format("shipped, by task"))
-    for tau in PRICES:
+    for tau in THRESHOLDS:
         for group in sorted({curve.group for curve in curves}):
             print(row(group, Shipped, [curve for curve in curves if curve.group == group], tau))
     known = schedules()

@@ -19,10 +19,10 @@ STEP_S, STEP_J = 0.01, 2.0
 
 @dataclass
 class Training:
-    """What happened, written down as it is measured.
+    """Training run that is recorded as if it had been measured.
 
     Attributes:
-        watts: what everything is multiplied by.
+        watts: factor on all energies.
     """
 
     watts: float = 1.0
@@ -105,7 +105,7 @@ def trained(runs: Sequence[Sequence[float]], watts: float = 1.0) -> Training:
     return training
 
 
-# what always holds
+# properties of every projection
 
 
 @given(any_epochs, st.integers(0, 20), st.floats(1e-3, 1e3))
@@ -149,7 +149,7 @@ def test_phases_add_up_to_the_whole(runs: list[float]) -> None:
     assert sum(projection.phases_j.values()) == pytest.approx(projection.energy_kwh.central * J_PER_KWH)
 
 
-# what counts once
+# one-off costs
 
 
 def test_a_warm_up_counts_once() -> None:
@@ -158,13 +158,13 @@ def test_a_warm_up_counts_once() -> None:
     assert projection.energy_kwh.central == pytest.approx((20 * 100 + 299 + 29) * STEP_J / J_PER_KWH)
 
 
-def test_a_step_that_is_compiled_anew_at_the_end_of_the_first_epoch_counts_once() -> None:
+def test_a_step_that_is_recompiled_at_the_end_of_the_first_epoch_counts_once() -> None:
     training = Training().train(1, times=300).train(98).train(1, times=200).end_epoch()
     projection = projected(training, Plan(epochs=20, steps_per_epoch=100))
     assert projection.energy_kwh.central == pytest.approx((20 * 100 + 299 + 199) * STEP_J / J_PER_KWH)
 
 
-def test_dear_steps_that_come_again_and_again_do_so_later() -> None:
+def test_expensive_steps_that_recur_are_projected() -> None:
     training = Training()
     for _ in range(10):
         training.train(9).train(1, times=50)
@@ -178,7 +178,7 @@ def test_setup_and_the_trial_evaluation_count_once() -> None:
     assert projection.phases_j == pytest.approx({"setup": 100, "sanity_check": 50, "train": 4 * 50 * STEP_J})
 
 
-def test_from_the_second_epoch_on_the_first_is_the_past() -> None:
+def test_from_the_second_epoch_on_an_unlike_first_one_is_ignored() -> None:
     training = Training().train(50, times=3).end_epoch().train(50).end_epoch()
     projection = projected(training, Plan(epochs=10, steps_per_epoch=50))
     assert projection.energy_kwh.central == pytest.approx((3 + 9) * 50 * STEP_J / J_PER_KWH)
@@ -219,7 +219,7 @@ def test_the_tracing_of_the_first_evaluation_counts_once() -> None:
     assert phases_j["validate"] == pytest.approx((9 * 10 + 99) * STEP_J / 3)
 
 
-def test_an_evaluation_that_was_not_seen_yet_is_taken_for_forward_passes() -> None:
+def test_an_evaluation_that_has_not_been_measured_counts_as_forward_passes() -> None:
     plan = Plan(epochs=10, validate_epochs=2, validation_batches=30)
     projection = projected(epochs(1), plan)
     assert projection.phases_j["validate"] == pytest.approx(5 * 30 * STEP_J / 3)
@@ -227,7 +227,7 @@ def test_an_evaluation_that_was_not_seen_yet_is_taken_for_forward_passes() -> No
     assert projection.energy_kwh.high - projection.energy_kwh.central > without.high - without.central
 
 
-# by steps
+# plans in steps
 
 
 def test_a_run_may_be_planned_by_steps_alone() -> None:
@@ -252,7 +252,7 @@ def test_a_resumed_run_is_projected_for_itself() -> None:
     assert projected(training.train(40).end_epoch(), plan).remaining_s == pytest.approx(40 * STEP_S)
 
 
-def test_within_an_epoch_the_rest_of_it_is_to_come() -> None:
+def test_within_an_epoch_its_remaining_steps_are_projected() -> None:
     projection = projected(epochs(2).train(10), Plan(epochs=4, steps_per_epoch=40))
     assert projection.remaining_s == pytest.approx((4 * 40 - 90) * STEP_S)
 
@@ -262,12 +262,12 @@ def test_epochs_without_steps_are_projected_as_epochs() -> None:
     assert projected(training, Plan(epochs=5)).energy_kwh.central == pytest.approx(150 / J_PER_KWH)
 
 
-def test_what_has_no_end_is_not_projected() -> None:
+def test_a_run_without_an_end_is_not_projected() -> None:
     assert project(epochs(2).past, Plan()) is None
     assert project(History({}), Plan(epochs=3)) is None
 
 
-# how sure it is
+# intervals
 
 
 def test_the_interval_narrows_as_epochs_come_in() -> None:
@@ -287,33 +287,35 @@ def test_unlike_epochs_widen_the_interval() -> None:
     assert widths[1] > 2 * widths[0]
 
 
-def course(energies_kwh: Sequence[float], of: int) -> list[tuple[float, float]]:
+def checkpoints(energies_kwh: Sequence[float], of: int) -> list[tuple[float, float]]:
     return [((number + 1) / of, sum(energies_kwh[: number + 1])) for number in range(len(energies_kwh))]
 
 
-def test_of_a_course_nothing_is_known_before_something_is_done() -> None:
+def test_checkpoints_without_progress_give_no_projection() -> None:
     assert project_from_checkpoints([]) is None
     assert project_from_checkpoints([(0.0, 1.0)]) is None
 
 
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=40), st.integers(0, 40))
-def test_a_course_never_comes_to_less_than_was_spent_and_ends_at_that(energies_kwh: list[float], more: int) -> None:
+def test_a_projection_from_checkpoints_is_never_less_than_the_energy_spent(
+    energies_kwh: list[float], more: int
+) -> None:
     spent_kwh, of = sum(energies_kwh), len(energies_kwh) + more
-    planned = project_from_checkpoints(course(energies_kwh, of))
+    planned = project_from_checkpoints(checkpoints(energies_kwh, of))
     assert planned is not None
     assert planned.low >= spent_kwh * (1 - 1e-9)
     if not more:
         assert planned.low == pytest.approx(planned.high) == pytest.approx(spent_kwh)
 
 
-def test_the_dear_beginning_of_a_course_counts_once() -> None:
-    planned = project_from_checkpoints(course([5.0, 1.0, 1.0], of=10))
+def test_the_expensive_beginning_of_checkpoints_counts_once() -> None:
+    planned = project_from_checkpoints(checkpoints([5.0, 1.0, 1.0], of=10))
     assert planned is not None
     assert planned.central == pytest.approx(14.0)
     assert planned.low < 14.0 < planned.high
 
 
-def test_what_may_stop_a_training_is_known_by_its_name() -> None:
+def test_early_stopping_is_recognised_by_its_class_name() -> None:
     class EarlyStopping:
         pass
 

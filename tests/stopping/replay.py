@@ -1,4 +1,4 @@
-"""Curves of real trainings, replayed through a framework's own loop, and what the rule alone says of them."""
+"""Learning curves of real training runs, to replay through a framework's loop, and the verdict of the rule alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from trainwatt.projection.projection import project_from_checkpoints
-from trainwatt.stopping.rule import Mode, Price, StoppingRule
+from trainwatt.stopping.rule import StoppingRule
+from trainwatt.stopping.threshold import Mode, Threshold
 
 CURVES = Path(__file__).parents[2] / "benchmarks" / "stopping" / "curves.csv.gz"
-PERCENT = 0.1  # points per 1 % of the run
-EVERY = 20  # curves are many, and their neighbours much alike
+# threshold in points per 1 % of the run
+PERCENT = 0.1
+# neighbouring curves are similar, so one in twenty is enough
+EVERY = 20
 LONGEST = 60
 
 
@@ -33,7 +36,7 @@ class Curve:
 
 
 def curves() -> Iterator[Curve]:
-    """Every twentieth of the published curves, the first evaluations of it."""
+    """Yield every twentieth of the published curves, cut to its first evaluations."""
     rows: dict[str, list[dict[str, str]]] = {}
     with gzip.open(CURVES, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -45,12 +48,12 @@ def curves() -> Iterator[Curve]:
 
 
 def stop_of_the_rule(curve: Curve, state: Mapping[str, Any]) -> int | None:
-    """After how many evaluations the rule alone stops, with the energies that a callback has measured."""
-    rule = StoppingRule(Price(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
+    """Return the number of evaluations after which the rule alone stops, with the energies that a callback measured."""
+    rule = StoppingRule(Threshold(min_gain_per_percent=PERCENT), curve.mode, ideal=curve.ideal)
     energies_kwh = state["rule"]["energies_kwh"]
-    course = [((number + 1) / len(curve.values), kwh) for number, kwh in enumerate(energies_kwh)]
+    checkpoints = [((number + 1) / len(curve.values), kwh) for number, kwh in enumerate(energies_kwh)]
     for number, (value, spent_kwh) in enumerate(zip(curve.values, energies_kwh, strict=False), 1):
-        planned = project_from_checkpoints(course[:number])
+        planned = project_from_checkpoints(checkpoints[:number])
         if rule.update(value, spent_kwh, planned_kwh=planned.central if planned else None).stop:
             return number
     return None

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as schedulers
 
-from trainwatt.stopping.lr_schedule import ahead, rates_of, torch_rates
+from trainwatt.stopping.lr_schedule import rates_of, steps_ahead
+from trainwatt_torch.lr_schedule import torch_rates
 
 Make = Callable[[torch.optim.Optimizer], Any]
 KNOWN: dict[str, Make] = {
@@ -26,7 +27,7 @@ def optimizer() -> torch.optim.Optimizer:
 
 
 def stepped(scheduler: Any, steps: int) -> list[float]:
-    """What it really sets, step by step."""
+    """Return the rates that it really sets, step by step."""
     rates = [scheduler.get_last_lr()[0]]
     for _ in range(steps):
         scheduler.optimizer.step()
@@ -36,15 +37,15 @@ def stepped(scheduler: Any, steps: int) -> list[float]:
 
 
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
-def test_what_is_left_is_what_comes(make: Make) -> None:
+def test_predicted_rates_are_those_that_are_set(make: Make) -> None:
     scheduler = make(optimizer())
     stepped(scheduler, 5)
-    foretold = torch_rates(scheduler, 35)
-    assert foretold == pytest.approx(stepped(scheduler, 35), rel=1e-6, abs=1e-12)
+    predicted = torch_rates(scheduler, 35)
+    assert predicted == pytest.approx(stepped(scheduler, 35), rel=1e-6, abs=1e-12)
 
 
 @pytest.mark.parametrize("make", KNOWN.values(), ids=KNOWN)
-def test_asking_changes_nothing(make: Make) -> None:
+def test_predicting_does_not_change_the_scheduler(make: Make) -> None:
     scheduler = make(optimizer())
     stepped(scheduler, 5)
     before = copy.deepcopy(scheduler.state_dict())
@@ -54,12 +55,12 @@ def test_asking_changes_nothing(make: Make) -> None:
     assert scheduler.last_epoch == before["last_epoch"]
 
 
-def test_what_depends_on_the_metric_is_not_foretold() -> None:
+def test_a_scheduler_that_depends_on_the_metric_is_not_predicted() -> None:
     assert torch_rates(schedulers.ReduceLROnPlateau(optimizer()), 100) is None
     assert torch_rates(None, 100) is None
 
 
-def test_a_schedule_that_fails_in_the_future_is_none() -> None:
+def test_a_schedule_that_raises_for_future_steps_gives_none() -> None:
     def fails(step: int) -> float:
         return [1.0, 0.5][step]
 
@@ -67,8 +68,8 @@ def test_a_schedule_that_fails_in_the_future_is_none() -> None:
     assert rates_of(fails, 0, 10) is None
 
 
-def test_a_long_way_is_seen_at_a_hundred_places() -> None:
-    places = ahead(1_000_000)
-    assert len(places) == 100
-    assert (places[0], places[-1]) == (0, 1_000_000)
-    assert ahead(0.0) == [0]
+def test_a_long_schedule_is_sampled_at_a_hundred_steps() -> None:
+    steps = steps_ahead(1_000_000)
+    assert len(steps) == 100
+    assert (steps[0], steps[-1]) == (0, 1_000_000)
+    assert steps_ahead(0.0) == [0]

@@ -35,6 +35,7 @@ Path(os.environ["RANK"]).write_text(json.dumps([evaluations(trainer), trainer.st
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [LIGHTNING, TRANSFORMERS], ids=["lightning", "transformers"])
 def test_two_processes_stop_at_the_same_step(script: str, tmp_path: Path) -> None:
     program = tmp_path / "train.py"

@@ -1,1 +1,1 @@
-"""The whole run, projected from its beginning and its plan."""
+"""Projection of a whole run's energy and duration from its beginning and its plan."""

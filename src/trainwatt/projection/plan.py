@@ -1,4 +1,4 @@
-"""What the framework says is to come."""
+"""Plan of a run, as the framework knows it in advance."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The course of a run, from its own beginning: of a resumed training, what this run is to make of it.
+    """Planned epochs, steps and evaluations of a run.
 
-    Steps are those that the plugin counts. What is None is not known, or sets no limit; where nothing is said of
-    evaluations, they come as often as they came.
+    In a resumed training, the plan covers this run only, and counts from its beginning. Steps are those that the plugin
+    counts. None means unknown or unlimited. Without a plan of the evaluations, they are assumed to keep their past
+    frequency.
 
     Attributes:
-        epochs: how many this run makes; the first may be a part of one.
-        steps: how many this run makes at most.
-        steps_per_epoch: of a whole epoch.
-        first_epoch: number of its first epoch, counted from 0.
-        first_step: steps of the whole training that were made before.
-        skipped_steps: of these, those of this run's first epoch.
-        validate_epochs: it validates after every so many epochs, by their number in the whole training.
-        validate_at: it validates after the epochs of these numbers, counted from 1.
-        validate_times: how often it validates in such an epoch.
-        validate_steps: it validates after every so many steps of the whole training.
-        validates_last: it validates at its end, too, where no evaluation is due.
-        validation_batches: in one evaluation.
-        validation_share: cost of an evaluation batch, in those of a training step, before one was seen: by default that
-            of a forward pass, of which a step takes three (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
-        may_stop: something may end the run before its time.
+        epochs: number of epochs in this run; the first one may be partial.
+        steps: largest number of steps in this run.
+        steps_per_epoch: number of steps in a whole epoch.
+        first_epoch: number of this run's first epoch in the whole training, counted from 0.
+        first_step: number of steps that the training had completed before this run.
+        skipped_steps: steps of this run's first epoch that were completed before this run.
+        validate_epochs: interval between validations in epochs, counted over the whole training.
+        validate_at: numbers of the epochs after which the run validates, counted from 1.
+        validate_times: number of validations in such an epoch.
+        validate_steps: interval between validations in steps, counted over the whole training.
+        validates_last: True if the run also validates at its end when no evaluation is due.
+        validation_batches: number of batches in one evaluation.
+        validation_share: assumed cost of an evaluation batch relative to a training step, until the first one has been
+            measured. The default is a forward pass, which is a third of a step (Kaplan et al. 2020, arXiv:2001.08361,
+            section 2.1).
+        may_stop: True if something may end the run early.
     """
 
     epochs: int | None = None
@@ -48,10 +50,10 @@ class Plan:
     may_stop: bool = False
 
     def total_steps(self, steps_per_epoch: int | None = None) -> int | None:
-        """Steps of this run; None where they cannot be known yet.
+        """Return the number of steps in this run; None if it is not known yet.
 
         Args:
-            steps_per_epoch: as measured, where the framework cannot tell.
+            steps_per_epoch: measured number of steps in an epoch, used if the framework does not report one.
         """
         per_epoch = self.steps_per_epoch or steps_per_epoch
         limits = [] if self.steps is None else [self.steps]
@@ -61,7 +63,7 @@ class Plan:
 
     @property
     def one_epoch(self) -> bool:
-        """Whether the run is known to end within its first epoch."""
+        """True if the run is known to end within its first epoch."""
         total, per_epoch = self.total_steps(), self.steps_per_epoch
         if self.epochs == 1 or (total is not None and per_epoch is None):
             return True
@@ -69,17 +71,27 @@ class Plan:
 
     @property
     def validates(self) -> bool:
-        """Whether it is said when evaluations come."""
+        """True if the plan contains evaluations."""
         return bool(self.validate_epochs or self.validate_at or self.validate_steps)
 
     def ends_between(self, epochs: float, steps: int) -> bool:
-        """Whether a run of so many epochs and steps ends where no evaluation is due."""
+        """Return True if a run of this length ends when no evaluation is due.
+
+        Args:
+            epochs: number of epochs in this run.
+            steps: number of steps in this run.
+        """
         if self.validate_steps:
             return (self.first_step + steps) % self.validate_steps > 0
         return self.validate_epochs is not None and epochs % 1 > 1e-9
 
     def evaluations(self, epochs: float, steps: float) -> int:
-        """How many evaluations there have been when this run has made so many epochs or steps."""
+        """Return the planned number of evaluations up to a position in this run.
+
+        Args:
+            epochs: number of completed epochs.
+            steps: number of completed steps.
+        """
         if self.validate_steps:
             made = math.floor((self.first_step + steps) / self.validate_steps + 1e-9)
             return made - self.first_step // self.validate_steps
@@ -93,5 +105,11 @@ class Plan:
 
 
 def stops_early(callbacks: Iterable[object]) -> bool:
-    """Whether one of a training's callbacks may end it before its time: every framework's own is named like that."""
+    """Return True if one of the callbacks may end the training early.
+
+    They are recognised by the class name, because the early stopping of every framework contains "EarlyStopping".
+
+    Args:
+        callbacks: the callbacks of the training.
+    """
     return any("EarlyStopping" in cls.__name__ for callback in callbacks for cls in type(callback).__mro__)

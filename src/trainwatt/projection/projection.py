@@ -1,14 +1,14 @@
-"""From the beginning of a run and a plan to what the whole run will take.
+"""Project the energy and duration of a whole run from its beginning and its plan.
 
-The measured past plus the projected rest, so that at the end the projection is the truth. The rest is a sum of terms:
-steps still to be made at the rate of those made, evaluations at the cost of one, and what each epoch takes besides.
-What happens only once counts once: within the first epoch its warm-up is left out of the rate (see
-:mod:`trainwatt.projection.warmup`), from the second on the rate is that of the epochs after the first, later ones
-weighing more.
+A projection is the measured past plus the estimated remaining work, so at the end of the run it equals the measured
+total. The remaining work is a sum of terms: steps at the rate of completed steps, evaluations at the cost of one, and
+the time of each epoch outside of all phases. One-off costs count once. Within the first epoch, its warm-up is excluded
+from the rate (see :mod:`trainwatt.projection.warmup`). From the second epoch on, the rate is that of the epochs after
+the first, with larger weights for later epochs.
 
-The interval holds what the meters will have read at the end of the run with a chance of 90 %; how wrong the meters are
-is another matter. It stands on the spread of what was seen, and on priors for what cannot be seen yet, which were
-chosen on other runs than those that ``benchmarks/projection.py`` shows.
+The 90 % interval covers what the meters will have read at the end of the run, not the error of the meters. It is based
+on the spread of the past, and on priors for what has not been observed yet. The priors were chosen on other runs than
+those that ``benchmarks/projection.py`` reports.
 """
 
 from __future__ import annotations
@@ -25,33 +25,47 @@ from trainwatt.projection.warmup import Cost, WarmupEstimate, estimate_warmup
 from trainwatt.quantity import Quantity
 from trainwatt.units import J_PER_KWH
 
-_Z = 1.645  # standard errors to either side: a two-sided 90 % interval
-_WITHIN = 0.04  # prior standard deviation of the rate of the rest of an epoch
-_NEXT = 0.10  # of later epochs, when one was seen: a cache filled in the first makes them cheaper, heat dearer
-_EPOCHS = 0.055  # prior standard deviation of epochs
-_PRIOR_EPOCHS = 2.0  # epochs that this prior counts for
-_ALIKE = 3.0  # by how much neighbouring epochs, being alike, tell less than independent ones
-_DECAY = 0.5 ** (1 / 6)  # what an epoch weighs less than the one after it: half in six epochs
-_FIRST = 0.5  # what the first epoch without its warm-up weighs among the others, where it is like them
-_LIKE = 0.15  # relative distance from them up to which it is
-_FIRST_UNTIL = 8  # closed epochs up to which it is looked at
-_PARTS = 10**9  # of a training of which only the part that is done is known
-_RECENT = 24  # moments that are looked at of it
+# Standard errors on either side of a two-sided 90 % interval.
+_Z = 1.645
+# Prior standard deviation of the rate of the remaining epoch, relative to the completed part.
+_WITHIN = 0.04
+# The same of later epochs, after a single one: a cache filled in the first makes them cheaper, heat more expensive.
+_NEXT = 0.10
+# Prior relative standard deviation between epochs.
+_EPOCHS = 0.055
+# Number of epochs that this prior counts for.
+_PRIOR_EPOCHS = 2.0
+# Variance inflation of a mean of epochs, because neighbouring epochs are correlated.
+_ALIKE = 3.0
+# Weight of an epoch relative to the next one: it halves every six epochs.
+_DECAY = 0.5 ** (1 / 6)
+# Weight of the first epoch without its warm-up, if it is similar to the others.
+_FIRST = 0.5
+# Largest relative distance from the others for it to be similar.
+_LIKE = 0.15
+# Number of completed epochs up to which the first one is used.
+_FIRST_UNTIL = 8
+# Number of steps that a run is divided into if only its progress is known.
+_PARTS = 10**9
+# Number of latest checkpoints that are used in this case.
+_RECENT = 24
 _TRAIN: Phase = "train"
-_NOTHING = estimate_warmup(())  # no more is known than that it began
-_UNSEEN = 0.5  # relative standard deviation of an evaluation that was not seen yet
+# Warm-up estimate for a phase without any steps.
+_NO_WARMUP = estimate_warmup(())
+# Prior relative standard deviation of an evaluation's cost before the first one.
+_UNSEEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of a run when it is projected.
+    """Measurements of a run up to the time of its projection.
 
     Attributes:
-        phases: the whole run so far, by phase.
-        epochs: the latest closed epochs, oldest first.
-        closed: how many epochs are closed.
-        closed_steps: training steps in these.
-        begun: the first epoch of a phase, where its blocks are known.
+        phases: totals of the run so far, by phase.
+        epochs: totals of the latest completed epochs, by phase, oldest first.
+        closed: number of completed epochs.
+        closed_steps: number of training steps in completed epochs.
+        warmup: warm-up estimates of the phases for which one is available.
     """
 
     phases: Mapping[Phase, Span]
@@ -62,33 +76,33 @@ class History:
 
     @property
     def steps(self) -> int:
-        """Training steps so far."""
+        """Number of training steps so far."""
         return self.phases["train"].steps if "train" in self.phases else 0
 
     @property
     def later(self) -> Sequence[Mapping[Phase, Span]]:
-        """Closed epochs after the run's first."""
+        """Completed epochs after the first one of the run."""
         return self.epochs[1:] if self.closed == len(self.epochs) else self.epochs
 
     @property
     def needs_warmup(self) -> bool:
-        """Whether the beginning of the run still tells something."""
+        """True if the warm-up estimates still affect the projection."""
         evaluations = sum("validate" in epoch for epoch in self.epochs)
         return self.closed <= _FIRST_UNTIL or (evaluations == 1 and "validate" in self.epochs[-1])
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """What a run will have taken when it ends as planned.
+    """Projected energy and duration of a run that ends as planned.
 
     Attributes:
-        energy_kwh: of the whole run, as the meters will show it; 90 % interval.
-        seconds: of the whole run.
-        remaining_s: until it ends.
-        phases_j: joules of the whole run by phase.
-        epochs: epochs that were closed by then.
-        steps: training steps that were made by then.
-        plan: what was to come.
+        energy_kwh: energy of the whole run as the meters will show it, with a 90 % interval.
+        seconds: duration of the whole run.
+        remaining_s: time until the run ends.
+        phases_j: energy of the whole run in joules, by phase.
+        epochs: number of completed epochs at the time of the projection.
+        steps: number of completed training steps at the time of the projection.
+        plan: plan that the projection is based on.
     """
 
     energy_kwh: Quantity
@@ -100,10 +114,10 @@ class Projection:
     plan: Plan = field(default_factory=Plan)
 
     def after(self, phases: Mapping[Phase, Span]) -> Projection:
-        """The same with what was taken before the run that was projected, as it is known.
+        """Return the projection with the energy and duration of earlier attempts added.
 
         Args:
-            phases: of earlier attempts, by phase.
+            phases: totals of the earlier attempts, by phase.
         """
         before = total_of(phases)
         kwh, energy = before.total_j / J_PER_KWH, self.energy_kwh
@@ -115,7 +129,7 @@ class Projection:
         return replace(self, energy_kwh=energy, seconds=self.seconds + before.seconds, phases_j=phases_j)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return the projection as JSON-serialisable values."""
         return {
             "epochs": self.epochs,
             "steps": self.steps,
@@ -128,39 +142,41 @@ class Projection:
 
 
 def project(history: History, plan: Plan) -> Projection | None:
-    """What the whole run will take.
+    """Project the energy and duration of the whole run.
 
     Args:
-        history: what was measured.
-        plan: what is to come.
+        history: measurements so far.
+        plan: plan of the run.
 
     Returns:
-        None where the plan sets no end that is known, or nothing was trained yet.
+        The projection; None if the plan has no known end, or before any training.
     """
-    rest = _remaining(history, plan)
+    rest = _remaining(history, plan) if _TRAIN in history.phases else None
     if rest is None:
         return None
     rate = _rate(history, rest)
-    evaluation, doubt = _evaluation(history, plan, rate)
-    to_come: dict[Phase, Cost] = {
+    evaluation, evaluation_sd = _evaluation(history, plan, rate)
+    remaining: dict[Phase, Cost] = {
         "train": rate.cost * rest.units,
         "validate": evaluation * (rest.evaluations if plan.validates else _as_before(history, rest, "validate")),
-        "checkpoint": _each(history, "checkpoint") * _as_before(history, rest, "checkpoint"),
-        "other": _besides(history) * rest.epochs,
+        "checkpoint": _cost_per_entry(history, "checkpoint") * _as_before(history, rest, "checkpoint"),
+        "other": _outside_phases(history) * rest.epochs,
     }
-    rest_s = max(0.0, sum(cost.seconds for cost in to_come.values()))
-    rest_j = max(0.0, sum(cost.joules for cost in to_come.values()))
-    unseen = doubt * to_come["validate"].joules / rest_j if rest_j > 0 else 0.0
+    rest_s = max(0.0, sum(cost.seconds for cost in remaining.values()))
+    rest_j = max(0.0, sum(cost.joules for cost in remaining.values()))
+    unseen = evaluation_sd * remaining["validate"].joules / rest_j if rest_j > 0 else 0.0
     spread = math.exp(_Z * math.hypot(_error(history, rest, rate), unseen))
     past_s = sum(span.seconds for span in history.phases.values())
     past_j = sum(span.total_j for span in history.phases.values())
-    phases = [phase for phase in [*history.phases, *to_come] if phase in history.phases or to_come[phase].joules > 0]
+    phases = [
+        phase for phase in [*history.phases, *remaining] if phase in history.phases or remaining[phase].joules > 0
+    ]
     return Projection(
         energy_kwh=Quantity(*((past_j + each) / J_PER_KWH for each in (rest_j / spread, rest_j, rest_j * spread))),
         seconds=past_s + rest_s,
         remaining_s=rest_s,
         phases_j={
-            phase: history.phases.get(phase, Span()).total_j + to_come.get(phase, Cost()).joules
+            phase: history.phases.get(phase, Span()).total_j + remaining.get(phase, Cost()).joules
             for phase in dict.fromkeys(phases)
         },
         epochs=history.closed,
@@ -169,20 +185,20 @@ def project(history: History, plan: Plan) -> Projection | None:
     )
 
 
-def project_from_checkpoints(course: Sequence[tuple[float, float]]) -> Quantity | None:
-    """What a whole training will take, where no more is known than what it had taken at some moments.
+def project_from_checkpoints(checkpoints: Sequence[tuple[float, float]]) -> Quantity | None:
+    """Project the energy of a whole run from its progress and energy at some moments.
 
     Args:
-        course: the part of the training that was done, 0 to 1, and kWh up to then; in the order of time.
+        checkpoints: progress (0 to 1) and cumulative energy in kWh, in order of time.
 
     Returns:
-        kWh with a 90 % interval; None where nothing was done yet.
+        Energy in kWh with a 90 % interval; None before any progress.
     """
-    if not course or course[-1][0] <= 0:
+    if not checkpoints or checkpoints[-1][0] <= 0:
         return None
     spans = [
         Span(joules={"": (kwh - before_kwh) * J_PER_KWH}, steps=round((done - before) * _PARTS))
-        for (before, before_kwh), (done, kwh) in pairwise([(0.0, 0.0), *course])
+        for (before, before_kwh), (done, kwh) in pairwise([(0.0, 0.0), *checkpoints])
     ]
     recent = [{_TRAIN: span} for span in spans[-_RECENT:]]
     projection = project(
@@ -192,50 +208,100 @@ def project_from_checkpoints(course: Sequence[tuple[float, float]]) -> Quantity 
 
 
 class _Remaining(NamedTuple):
-    """What is still to be made: training in steps, or in epochs where no steps are counted."""
+    """Remaining work of a run.
+
+    Attributes:
+        units: remaining training steps, or epochs if no steps are counted.
+        within: units that belong to the current epoch.
+        epochs: remaining epochs.
+        evaluations: remaining evaluations of the plan.
+        by_steps: True if the units are steps.
+    """
 
     units: float
-    within: float  # of these, in the current epoch
+    within: float
     epochs: float
     evaluations: int
     by_steps: bool
 
 
 class _Rate(NamedTuple):
-    """Cost of a unit of training, and the relative standard error of what was seen."""
+    """Cost of a unit of training, and its relative standard error."""
 
     cost: Cost
     error: float
 
 
 def _remaining(history: History, plan: Plan) -> _Remaining | None:
-    if not history.steps:
-        left = (plan.epochs or 0) - history.closed
-        if not history.closed or plan.epochs is None or left < 0:
-            return None
-        evaluations = plan.evaluations(plan.epochs, 0) - plan.evaluations(history.closed, 0)
-        return _Remaining(left, 0, left, evaluations, by_steps=False)
+    return _remaining_steps(history, plan) if history.steps else _remaining_epochs(history, plan)
+
+
+def _remaining_epochs(history: History, plan: Plan) -> _Remaining | None:
+    """Return the remaining work of a run that counts no steps; None if it is unknown."""
+    if not history.closed or plan.epochs is None or plan.epochs < history.closed:
+        return None
+    left = plan.epochs - history.closed
+    evaluations = plan.evaluations(plan.epochs, 0) - plan.evaluations(history.closed, 0)
+    return _Remaining(left, 0, left, evaluations, by_steps=False)
+
+
+def _remaining_steps(history: History, plan: Plan) -> _Remaining | None:
+    """Return the remaining work of a run that counts steps; None if it is unknown."""
+    per_epoch = _steps_per_epoch(history, plan)
     open_steps = history.steps - history.closed_steps + (0 if history.closed else plan.skipped_steps)
-    whole = history.closed - (1 if plan.skipped_steps else 0)
-    per_epoch = (
-        history.epochs[-1]["train"].steps if whole > 0 and "train" in history.epochs[-1] else plan.steps_per_epoch
+    left = _steps_left(history, plan, per_epoch, open_steps)
+    if left is None:
+        return None
+    epochs = history.closed + ((open_steps + left) / per_epoch if per_epoch else 0.0)
+    return _Remaining(
+        left,
+        _steps_left_in_epoch(history, per_epoch, open_steps, left),
+        epochs - history.closed,
+        _evaluations_left(history, plan, epochs, left),
+        by_steps=True,
     )
+
+
+def _steps_per_epoch(history: History, plan: Plan) -> int | None:
+    """Return the length of an epoch as measured in the latest whole one, else as planned."""
+    # with skipped steps, the first epoch of this run is not a whole one
+    whole_epochs = history.closed - (1 if plan.skipped_steps else 0)
+    if whole_epochs > 0 and "train" in history.epochs[-1]:
+        return history.epochs[-1]["train"].steps
+    return plan.steps_per_epoch
+
+
+def _steps_left(history: History, plan: Plan, per_epoch: int | None, open_steps: int) -> int | None:
+    """Return the number of steps until the plan's first limit; None if no limit is known in steps."""
     limits = [] if plan.steps is None else [plan.steps - history.steps]
     if plan.epochs is not None and history.closed >= plan.epochs:
         limits.append(0)
     elif plan.epochs is not None and per_epoch:
         limits.append((plan.epochs - history.closed) * per_epoch - open_steps)
-    if not limits:
-        return None
-    left = max(0, min(limits))
-    epochs = history.closed + ((open_steps + left) / per_epoch if per_epoch else 0.0)
-    evaluations = plan.evaluations(epochs, history.steps + left) - plan.evaluations(history.closed, history.steps)
-    if left and plan.validates_last:
-        evaluations += plan.ends_between(epochs, history.steps + left)
-    within = min(left, per_epoch - open_steps) if per_epoch and (open_steps or not history.closed) else 0
-    return _Remaining(
-        left, left if per_epoch is None else max(0, within), epochs - history.closed, evaluations, by_steps=True
-    )
+    return max(0, min(limits)) if limits else None
+
+
+def _steps_left_in_epoch(history: History, per_epoch: int | None, open_steps: int, left: int) -> int:
+    """Return the number of remaining steps that belong to the current epoch."""
+    if per_epoch is None:
+        return left
+    is_within_epoch = open_steps or not history.closed
+    return max(0, min(left, per_epoch - open_steps)) if per_epoch and is_within_epoch else 0
+
+
+def _evaluations_left(history: History, plan: Plan, epochs: float, left: int) -> int:
+    """Return the number of evaluations in the remaining steps.
+
+    Args:
+        history: measurements so far.
+        plan: plan of the run.
+        epochs: number of epochs in the whole run.
+        left: number of remaining steps.
+    """
+    steps = history.steps + left
+    evaluations = plan.evaluations(epochs, steps) - plan.evaluations(history.closed, history.steps)
+    is_extra_due = left and plan.validates_last and plan.ends_between(epochs, steps)
+    return evaluations + (1 if is_extra_due else 0)
 
 
 def _cost(span: Span | None) -> Cost:
@@ -243,14 +309,14 @@ def _cost(span: Span | None) -> Cost:
 
 
 def _rate(history: History, rest: _Remaining) -> _Rate:
-    """Of the epochs, the first without its warm-up, where it is like the others at all."""
+    """Return the rate of the epochs. The first one counts without its warm-up, if it is similar to the others."""
     seen = [epoch["train"] for epoch in history.later if "train" in epoch]
     if rest.by_steps:
         seen = [span for span in seen if span.steps]
     costs = [_cost(span) / (span.steps if rest.by_steps else 1) for span in seen]
     if seen and history.closed > _FIRST_UNTIL:
         return _mean(costs)
-    warmup = history.warmup.get("train", _NOTHING)
+    warmup = history.warmup.get("train", _NO_WARMUP)
     train = history.epochs[0]["train"] if seen and "train" in history.epochs[0] else history.phases["train"]
     first = (_cost(train) - warmup.excess) / (train.steps or history.closed)
     if not seen:
@@ -262,7 +328,12 @@ def _rate(history: History, rest: _Remaining) -> _Rate:
 
 
 def _mean(costs: Sequence[Cost], first: float = 1.0) -> _Rate:
-    """The mean of epochs, of which later ones weigh more, and what it tells of the mean of those to come."""
+    """Return the weighted mean of epochs, and its relative standard error as an estimate of later epochs.
+
+    Args:
+        costs: cost of each epoch, oldest first; later ones have larger weights.
+        first: factor on the weight of the first one.
+    """
     weights = [_DECAY**age for age in range(len(costs) - 1, -1, -1)]
     weights[0] *= first
     total = sum(weights)
@@ -276,18 +347,18 @@ def _mean(costs: Sequence[Cost], first: float = 1.0) -> _Rate:
 
 
 def _error(history: History, rest: _Remaining, rate: _Rate) -> float:
-    """Relative standard deviation of the rest."""
+    """Return the relative standard deviation of the remaining work."""
     if not rest.units:
         return rate.error
     if history.later:
-        to_come = _EPOCHS * math.sqrt(_ALIKE / max(1.0, rest.epochs))
-        return math.hypot(rate.error, to_come)
+        later_epochs = _EPOCHS * math.sqrt(_ALIKE / max(1.0, rest.epochs))
+        return math.hypot(rate.error, later_epochs)
     within = rest.within / rest.units
     return math.hypot(rate.error, within * _WITHIN + (1 - within) * _NEXT)
 
 
 def _evaluation(history: History, plan: Plan, rate: _Rate) -> tuple[Cost, float]:
-    """Cost of an evaluation, and its relative standard deviation beyond that of the rate."""
+    """Return the cost of an evaluation, and its relative standard deviation in addition to that of the rate."""
     seen = [epoch["validate"] for epoch in history.later if "validate" in epoch and epoch["validate"].entries]
     whole = history.phases.get("validate")
     if whole is None or not whole.entries:
@@ -295,22 +366,22 @@ def _evaluation(history: History, plan: Plan, rate: _Rate) -> tuple[Cost, float]
         return rate.cost * (plan.validation_share * batches), _UNSEEN
     if len(seen) > 1 or (seen and whole.entries > seen[0].entries):
         return _mean([_cost(span) / span.entries for span in seen]).cost, 0.0
-    return (_cost(whole) - history.warmup.get("validate", _NOTHING).excess) / whole.entries, 0.0
+    return (_cost(whole) - history.warmup.get("validate", _NO_WARMUP).excess) / whole.entries, 0.0
 
 
-def _each(history: History, phase: Phase) -> Cost:
-    """Cost of entering a phase once."""
+def _cost_per_entry(history: History, phase: Phase) -> Cost:
+    """Return the mean cost of entering a phase once."""
     span = history.phases.get(phase, Span())
     return _cost(span) / max(1, span.entries)
 
 
 def _as_before(history: History, rest: _Remaining, phase: Phase) -> float:
-    """How often a phase will still be entered, if it comes as often as it came."""
+    """Return how often a phase will be entered in the remaining work, at its past frequency."""
     entries = history.phases.get(phase, Span()).entries
     return entries / history.closed * rest.epochs if history.closed else entries / max(1, history.steps) * rest.units
 
 
-def _besides(history: History) -> Cost:
-    """What an epoch takes outside of all phases; what the first does is begin the run and wait for its figures."""
+def _outside_phases(history: History) -> Cost:
+    """Return the cost of an epoch outside of all phases. The first one is excluded, because it includes the setup."""
     others = [_cost(epoch.get("other")) for epoch in history.later]
     return _mean(others).cost if others else Cost()

@@ -1,4 +1,4 @@
-"""When a run is projected, from what, and when that is told."""
+"""Schedule of a run's projections, and the figures they are made from."""
 
 from __future__ import annotations
 
@@ -16,33 +16,37 @@ from trainwatt.projection.plan import Plan
 from trainwatt.projection.projection import History, Projection, project
 from trainwatt.projection.warmup import WarmupEstimate, estimate_warmup
 
-_RECENT_EPOCHS = 24  # that a projection looks at
-_BEGINNING: tuple[Phase, ...] = ("train", "validate")  # of which the first epoch is told apart
-_EVERY_S = 1.0  # a projection takes up to a millisecond
-_FIRST_STEPS, _FIRST_PART = 50, 0.01  # of a run that may end within its first epoch
+# Number of latest epochs that a projection uses.
+_RECENT_EPOCHS = 24
+# Phases whose warm-up in the first epoch is estimated.
+_WARMUP_PHASES: tuple[Phase, ...] = ("train", "validate")
+# Interval of the projections within an epoch, each of which takes up to a millisecond.
+_EVERY_S = 1.0
+# Steps, and share of the run, before the first projection of a run that may end within its first epoch.
+_FIRST_STEPS, _FIRST_PART = 50, 0.01
 
 
 class _Warmup(NamedTuple):
-    """The first epoch of a phase, as it was when it was looked at."""
+    """Warm-up estimate of a phase, and the state of its first epoch at that time."""
 
-    told: WarmupEstimate
+    estimate: WarmupEstimate
     epoch: int
     closed: bool
-    settled: bool
+    final: bool
 
     def is_stale(self, ledger: Ledger) -> bool:
-        return not self.settled and (not self.closed or self.epoch < ledger.settled_epoch)
+        return not self.final and (not self.closed or self.epoch < ledger.settled_epoch)
 
 
 class Projector:
-    """Projects one run, once that is due.
+    """Projections of one run, from the moment the first one is due.
 
     Args:
-        after: the first epoch, a number of steps, or None for never.
+        after: ``"epoch"`` for the end of the first epoch, a number of steps, or None for never.
 
     Attributes:
-        due_step: the number of steps at which the first projection is due within an epoch; infinite where it is not.
-        latest: the latest projection.
+        due_step: number of steps after which the first projection is due within an epoch; infinite if none is.
+        latest: the latest projection; None if there is none yet.
     """
 
     def __init__(self, after: int | Literal["epoch"] | None) -> None:
@@ -51,25 +55,25 @@ class Projector:
         self._after = after
         self._plan: Plan | None = None
         self._due = False
-        self._told: Projection | None = None
+        self._announced: Projection | None = None
         self._closed: deque[int] = deque(maxlen=_RECENT_EPOCHS)
-        self._settled: dict[int, dict[Phase, Span]] = {}
-        self._warmup: dict[Phase, _Warmup] = {}
+        self._final_epochs: dict[int, dict[Phase, Span]] = {}
+        self._warmups: dict[Phase, _Warmup] = {}
         self._epochs = self._steps = 0
         self._latest_s = -math.inf
 
     @property
     def again_s(self) -> float:
-        """Until when, on the ledger's clock, a projection within an epoch is as good as new."""
+        """Earliest time of the next projection within an epoch, on the ledger's clock."""
         return self._latest_s + _EVERY_S
 
     @property
     def begins(self) -> bool:
-        """Whether there is something to project, and nothing has been yet."""
+        """True if the run can be projected, and has not been yet."""
         return self._plan is not None and self._after is not None and self.latest is None
 
     def plan(self, plan: Plan) -> None:
-        """What is to come; it may be told again when more is known."""
+        """Set the plan of the run. It may be set again once more is known."""
         self._plan = plan
         total = plan.total_steps()
         if self._due:
@@ -80,15 +84,15 @@ class Projector:
             self.due_step = max(_FIRST_STEPS, math.ceil(_FIRST_PART * total))
 
     def step_is_due(self) -> None:
-        """The steps have been made after which the first projection is due."""
+        """Note that the first projection is due after the current step."""
         self.due_step, self._due = math.inf, True
 
     def end_epoch(self, epoch: int, phases: Mapping[Phase, Span]) -> None:
-        """Take note of a closed epoch.
+        """Record a completed epoch.
 
         Args:
             epoch: its number.
-            phases: the run up to its end, by phase, without earlier attempts.
+            phases: totals of the run up to its end, by phase, without earlier attempts.
         """
         self._closed.append(epoch)
         self._epochs += 1
@@ -103,14 +107,17 @@ class Projector:
         unbooked: Sequence[tuple[SpanKey, Span]],
         now_s: float,
     ) -> Projection | None:
-        """Project the whole run; None before that is due, or if it cannot be known.
+        """Project the whole run.
 
         Args:
-            phases: the run so far, by phase, without earlier attempts.
-            prior: the earlier attempts.
-            ledger: of the same run.
-            unbooked: the spans that the ledger has not booked yet.
-            now_s: on the ledger's clock.
+            phases: totals of the run so far, by phase, without earlier attempts.
+            prior: earlier attempts of the run.
+            ledger: energy ledger of the run.
+            unbooked: spans that the ledger has not booked yet.
+            now_s: current time on the ledger's clock.
+
+        Returns:
+            The projection, earlier attempts included; None before one is due, or if the plan has no known end.
         """
         if self._plan is None or not self._due:
             return None
@@ -122,11 +129,19 @@ class Projector:
         return projection
 
     def is_news(self, projection: Projection) -> Literal["first", "again", False]:
-        """Whether it is the first, or has left the interval of the one that was news before."""
-        before, central = self._told, projection.energy_kwh.central
+        """Compare a projection with the last announced one.
+
+        Args:
+            projection: the projection.
+
+        Returns:
+            "first" if none was announced before, "again" if it lies outside the interval of the last announced one,
+            else False. If it is not False, the projection counts as announced.
+        """
+        before, central = self._announced, projection.energy_kwh.central
         if before is not None and before.energy_kwh.low <= central <= before.energy_kwh.high:
             return False
-        self._told = projection
+        self._announced = projection
         return "first" if before is None else "again"
 
     def _history(
@@ -138,30 +153,32 @@ class Projector:
     ) -> History:
         epochs = [self._epoch(epoch, ledger, unbooked) for epoch in self._closed]
         history = History(phases, epochs, self._epochs, self._steps)
-        return (
-            replace(history, warmup=self._warmups(history.phases, ledger, now_s)) if history.needs_warmup else history
-        )
+        if not history.needs_warmup:
+            return history
+        return replace(history, warmup=self._updated_warmups(history.phases, ledger, now_s))
 
-    def _warmups(self, seen: Container[Phase], ledger: Ledger, now_s: float) -> dict[Phase, WarmupEstimate]:
-        """Of the phases that are projected; of a closed epoch only once more, when its figures are settled."""
-        known = self._warmup
-        stale = [each for each in _BEGINNING if each in seen and (each not in known or known[each].is_stale(ledger))]
+    def _updated_warmups(self, seen: Container[Phase], ledger: Ledger, now_s: float) -> dict[Phase, WarmupEstimate]:
+        """Return the warm-up of each phase. After its first epoch, update it only once: when its figures are final."""
+        known = self._warmups
+        stale = [
+            phase for phase in _WARMUP_PHASES if phase in seen and (phase not in known or known[phase].is_stale(ledger))
+        ]
         blocks = ledger.blocks(now_s) if stale else []
         for phase in stale:
             if first := first_epoch(blocks, phase):
                 epoch = first[0].key.epoch
-                self._warmup[phase] = _Warmup(
+                known[phase] = _Warmup(
                     estimate_warmup(first), epoch, epoch < ledger.epoch, epoch < ledger.settled_epoch
                 )
-        return {phase: warmup.told for phase, warmup in self._warmup.items()}
+        return {phase: warmup.estimate for phase, warmup in known.items()}
 
     def _epoch(self, epoch: int, ledger: Ledger, unbooked: Sequence[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
-        """The spans of a closed epoch, which are added up only once when they are settled."""
-        phases = self._settled.get(epoch)
+        """Return the totals of a completed epoch, by phase. They are kept once they are final."""
+        phases = self._final_epochs.get(epoch)
         if phases is None:
             phases = merged([*ledger.timeline.epoch(epoch), *(each for each in unbooked if each[0].epoch == epoch)])
             if epoch < ledger.settled_epoch:
-                self._settled[epoch] = phases
-        if len(self._settled) > _RECENT_EPOCHS:
-            del self._settled[min(self._settled)]
+                self._final_epochs[epoch] = phases
+        if len(self._final_epochs) > _RECENT_EPOCHS:
+            del self._final_epochs[min(self._final_epochs)]
         return phases

@@ -1,1 +1,1 @@
-"""Pure rules of green early stopping."""
+"""Pure rules of green early stopping: no meters, no clock, no files."""

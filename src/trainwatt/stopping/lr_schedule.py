@@ -1,69 +1,52 @@
-"""What is left of a learning-rate schedule, asked of the schedule itself."""
+"""Learning rates that a schedule is going to set until the end of a run."""
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 _POINTS = 100
 
 
-def ahead(steps_left: float, points: int = _POINTS) -> list[int]:
-    """Steps from now to the end, evenly spaced, both included; at most ``points`` of them."""
+def steps_ahead(steps_left: float, points: int = _POINTS) -> list[int]:
+    """Return evenly spaced steps from now (0) to the end, both included.
+
+    Args:
+        steps_left: number of remaining steps.
+        points: largest number of values to return.
+    """
     last = max(0, math.floor(steps_left))
     count = min(points, last + 1)
     return [round(step * last / max(1, count - 1)) for step in range(count)]
 
 
-def torch_rates(scheduler: Any, steps_left: float) -> list[float] | None:
-    """The learning rates that a scheduler of PyTorch's is going to set, from now to the end.
-
-    Lambda schedules, among them all of Hugging Face's, are asked for their factor, and those with a closed form for
-    that. Others change with the metric or step by step: None.
-
-    Args:
-        scheduler: the scheduler; it is left as it is.
-        steps_left: how often it is still going to be stepped.
-    """
-    rate = _by_lambda(scheduler) or _by_closed_form(scheduler)
-    return None if rate is None else _safely(rate, ahead(steps_left))
-
-
 def rates_of(schedule: Callable[[int], Any], step: int, steps_left: float) -> list[float] | None:
-    """The learning rates of a function of the step, from now to the end.
+    """Return the learning rates of a function of the step, from now to the end.
 
     Args:
         schedule: the function, e.g. a Keras ``LearningRateSchedule``.
-        step: steps made so far.
-        steps_left: steps still to come.
+        step: number of completed steps.
+        steps_left: number of remaining steps.
+
+    Returns:
+        At most a hundred evenly spaced rates; None if the schedule raises.
     """
-    return _safely(lambda further: float(schedule(step + further)), ahead(steps_left))
+    return remaining_rates(lambda further: float(schedule(step + further)), steps_left)
 
 
-def _by_lambda(scheduler: Any) -> Callable[[int], float] | None:
-    lambdas: Sequence[Callable[[int], float]] = getattr(scheduler, "lr_lambdas", ())
-    if not lambdas or type(scheduler).__name__ != "LambdaLR":
-        return None
-    return lambda further: float(scheduler.base_lrs[0] * lambdas[0](scheduler.last_epoch + further))
+def remaining_rates(rate: Callable[[int], float], steps_left: float) -> list[float] | None:
+    """Return the learning rates from now to the end.
 
+    Args:
+        rate: maps the number of further steps to the rate after them.
+        steps_left: number of remaining steps.
 
-def _by_closed_form(scheduler: Any) -> Callable[[int], float] | None:
-    if not hasattr(scheduler, "_get_closed_form_lr"):
-        return None
-
-    def rate(further: int) -> float:
-        later = copy.copy(scheduler)
-        later.last_epoch = scheduler.last_epoch + further
-        return float(later._get_closed_form_lr()[0])  # noqa: SLF001  # there is no public way to look ahead
-
-    return rate
-
-
-def _safely(rate: Callable[[int], float], steps: Sequence[int]) -> list[float] | None:
-    """A schedule of the user's own may do anything when it is asked for the future."""
+    Returns:
+        At most a hundred evenly spaced rates; None if `rate` raises.
+    """
     try:
-        return [rate(step) for step in steps]
-    except Exception:  # noqa: BLE001  # the rule does without
+        return [rate(further) for further in steps_ahead(steps_left)]
+    # a user's schedule may fail in any way when it is evaluated for future steps; the rule works without it
+    except Exception:  # noqa: BLE001
         return None

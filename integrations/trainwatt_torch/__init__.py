@@ -1,0 +1,1 @@
+"""PyTorch helpers that the trainwatt plugins for torch-based frameworks share."""
