@@ -1,4 +1,4 @@
-"""What a training that Keras backs up needs to go on counting where it stood."""
+"""The state of a monitor in the backup of a training: ``BackupAndRestore`` keeps no callback's state."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FILE = "trainwatt.json"
 
 
 class Backup:
-    """A file in the folder of a ``BackupAndRestore``, which deletes that folder when the training has ended.
+    """State file in the folder of a ``BackupAndRestore``, which deletes that folder when the training has ended.
 
     Args:
-        callbacks: all of the training; without a ``BackupAndRestore`` among them nothing is kept.
+        callbacks: all callbacks of the training; without a ``BackupAndRestore`` among them nothing is kept.
     """
 
     def __init__(self, callbacks: Iterable[object]) -> None:
@@ -29,7 +29,7 @@ class Backup:
         self._file = local[0] / _FILE if local else None
 
     def load(self) -> dict[str, Any]:
-        """What a training that was cut short has left; empty without one."""
+        """Read the state of a training that was cut short; empty if there is none."""
         try:
             state: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8")) if self._file else {}
         except (OSError, ValueError):
@@ -37,7 +37,11 @@ class Backup:
         return state
 
     def save(self, state_dict: Callable[[], Mapping[str, Any]]) -> None:
-        """Keep what this tells, where that is asked for; a reader sees the old or the new, never a part."""
+        """Write the state; a reader sees the old file or the new one, never a part.
+
+        Args:
+            state_dict: returns the state; not called if nothing is kept.
+        """
         if self._file is None:
             return
         new = self._file.with_suffix(".new")
@@ -46,5 +50,5 @@ class Backup:
             new.write_text(json.dumps(state_dict()), encoding="utf-8")
             new.replace(self._file)
         except OSError as error:
-            _log.warning("trainwatt: a resumed training will not know what this one took: %s", error)
+            _log.warning("trainwatt: no backup, so a resumed training will not count this one: %s", error)
             self._file = None

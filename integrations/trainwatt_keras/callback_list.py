@@ -1,4 +1,4 @@
-"""The other callbacks of a call: who sees our values, and which of them."""
+"""The list of callbacks that calls ours. Keras has no hook to order it, and none for its progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDS = ("on_epoch_end", "on_test_end", "on_predict_end")  # where the progress 
 
 
 def list_of(callback: Callback) -> CallbackList | None:
-    """The list that is calling this callback now, which Keras does not tell; None where something else calls it."""
+    """Return the list that is calling this callback now; None if something else calls it."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the documented way to it, whatever its name
     for _ in range(_DEPTH):
         if frame is None:
@@ -31,9 +31,9 @@ def list_of(callback: Callback) -> CallbackList | None:
 
 
 def put_first(callback: Callback) -> CallbackList | None:
-    """Move a callback to the front of the list that is calling it, for all after it get what it adds to the logs.
+    """Move a callback to the front of the list that is calling it: callbacks see only what earlier ones log.
 
-    The others keep their order. The list itself is replaced, because its old one is being iterated over.
+    The others keep their order. The list object is replaced, because the old one is being iterated over.
     """
     callbacks = list_of(callback)
     if callbacks is not None and callbacks.callbacks[0] is not callback:
@@ -42,12 +42,12 @@ def put_first(callback: Callback) -> CallbackList | None:
 
 
 class _Text(float):
-    """A figure that the bar prints as it is: of all others it prints four decimals."""
+    """Value with a text of its own on the progress bar, which prints four decimals of all others."""
 
     text: str
 
     def __truediv__(self, count: float) -> _Text:
-        """The bar divides by the number of values that it has added up, which is 1."""
+        """Return the value itself: the bar divides by the number of added values, which is 1."""
         return self
 
     def __format__(self, form: str) -> str:
@@ -55,7 +55,7 @@ class _Text(float):
 
 
 def for_the_bar(logs: Mapping[str, Any], ours: Mapping[str, float], *, shown: bool) -> dict[str, Any]:
-    """The logs as the progress bar shows them: of our values only energy and emissions, and these only if wanted."""
+    """Return the logs for the progress bar: of our values only energy and emissions, if they are wanted."""
     others = {name: value for name, value in logs.items() if name not in ours}
     if shown:
         for figure in bar_figures({name: logs[name] for name in ours if name in logs}):
@@ -65,13 +65,13 @@ def for_the_bar(logs: Mapping[str, Any], ours: Mapping[str, float], *, shown: bo
 
 
 def shorten_bar(callbacks: CallbackList, ours: Mapping[str, float], undo: ExitStack, *, shown: bool) -> None:
-    """Let the list's progress bar show a short form of our values.
+    """Shorten our values on the list's progress bar.
 
     Args:
         callbacks: the list; one without a progress bar is left alone.
-        ours: our latest values, as they will be when the bar writes.
-        undo: what to do at the end is added to it.
-        shown: whether the bar shows anything of ours.
+        ours: our latest values; updated in place before the bar writes.
+        undo: gets what restores the bar at the end.
+        shown: show energy and emissions.
     """
     for bar in callbacks.callbacks:
         if isinstance(bar, ProgbarLogger):

@@ -1,7 +1,7 @@
-"""Which call of ``fit``, ``evaluate`` or ``predict`` is going on, what it was given, and how it ends.
+"""Calls of ``fit``, ``evaluate`` and ``predict``: their arguments, and how they end.
 
-Keras calls no hook when an exception leaves ``fit``; so that a run still ends at once and as what it was, these three
-methods of ``keras.Model`` are wrapped, once in a process, by the first monitor that is made.
+Keras has no hook for an exception that leaves ``fit``. The first monitor of a process therefore wraps these three
+methods of ``keras.Model``, so that a run ends at once, and with the right status.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from typing import Any
 
 import keras
 
+from trainwatt.callbacks.lifecycle import first_leaf
+
 _METHODS = ("fit", "evaluate", "predict")
 _MARK = "_tells_trainwatt"
 
 
 class Call:
-    """One call, for as long as it takes.
+    """One call, while it is going on.
 
     Args:
-        method: which.
-        arguments: what it was given, by name; ``self`` is the model.
+        method: name of the method.
+        arguments: its arguments by name; ``self`` is the model.
     """
 
     def __init__(self, method: str, arguments: dict[str, Any]) -> None:
@@ -35,16 +37,16 @@ class Call:
         self._outer = ExitStack()
 
     def at_end(self, listener: Callable[[BaseException | None], None]) -> None:
-        """Tell a listener when the call ends, with the exception that ends it."""
+        """Call a listener when the call ends, with the exception that ends it."""
         self._at_end.append(listener)
 
     def around_inner(self, context: Callable[[Call], AbstractContextManager[None]]) -> None:
-        """Have a context around each call of the same model within this one, such as an evaluation in a training."""
+        """Enter a context around each call of the same model within this one, such as an evaluation in a training."""
         self._around_inner.append(context)
 
     @property
     def validates(self) -> bool:
-        """Whether an evaluation is to come: it was given something to validate on, and an epoch at which to."""
+        """True if the call will evaluate: it has validation data, and an epoch at which to use it."""
         given, often = self.arguments, self.arguments.get("validation_freq", 1)
         if given.get("validation_data") is None and not given.get("validation_split"):
             return False
@@ -53,8 +55,8 @@ class Call:
 
     @property
     def samples(self) -> int | None:
-        """How many samples it was given; None where only iterating would tell."""
-        shape = getattr(_first(self.arguments.get("x")), "shape", None)
+        """Number of samples; None if only iterating over the data would tell."""
+        shape = getattr(first_leaf(self.arguments.get("x")), "shape", None)
         if not shape or shape[0] is None or self.arguments.get("steps") is not None:
             return None
         return int(shape[0])
@@ -75,13 +77,13 @@ class Call:
 
 
 def current(model: object) -> Call | None:
-    """The innermost call in this thread, if it is one of this model."""
+    """Return the innermost call in this thread, if it is one of this model."""
     stack = _stack()
     return stack[-1] if stack and stack[-1].arguments.get("self") is model else None
 
 
 def watch() -> None:
-    """From now on know of every call."""
+    """Wrap the methods of ``keras.Model``, once."""
     for name in _METHODS:
         method = getattr(keras.Model, name)
         if not hasattr(method, _MARK):
@@ -102,13 +104,6 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
 
     setattr(call, _MARK, True)
     return call
-
-
-def _first(inputs: Any) -> Any:
-    """The first of a model's inputs, which all have as many samples."""
-    while isinstance(inputs, (list, tuple, dict)) and inputs:
-        inputs = next(iter(inputs.values() if isinstance(inputs, dict) else inputs))
-    return inputs
 
 
 _thread = threading.local()

@@ -1,4 +1,4 @@
-"""What a call of ``fit`` is going to do."""
+"""The plan of a call of ``fit``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trainwatt.callbacks.lifecycle import first_leaf
 from trainwatt.projection.plan import Plan, stops_early
 from trainwatt_keras.model_calls import Call
 
@@ -13,12 +14,12 @@ _BATCH = 32  # Keras's own default
 
 
 def plan_of(params: Mapping[str, Any], call: Call | None, callbacks: Iterable[object]) -> Plan:
-    """The plan of a training that begins.
+    """Return the plan of a training that begins.
 
     Args:
-        params: what Keras tells its callbacks.
-        call: the call of ``fit``, where there is one.
-        callbacks: all of the training.
+        params: the parameters that Keras gives its callbacks.
+        call: the call of ``fit``; None in a custom loop.
+        callbacks: all callbacks of the training.
     """
     arguments: Mapping[str, Any] = call.arguments if call else {}
     first = int(arguments.get("initial_epoch", 0))
@@ -36,7 +37,7 @@ def plan_of(params: Mapping[str, Any], call: Call | None, callbacks: Iterable[ob
 
 
 def _evaluation_batches(arguments: Mapping[str, Any]) -> int | None:
-    """In one evaluation; None where only iterating would tell."""
+    """Return the number of batches in one evaluation; None if only iterating over the data would tell."""
     if arguments.get("validation_steps") is not None:
         return int(arguments["validation_steps"])
     data = arguments.get("validation_data")
@@ -51,9 +52,8 @@ def _evaluation_batches(arguments: Mapping[str, Any]) -> int | None:
 
 
 def _length(data: Any) -> int:
-    """How many samples or batches it holds; 0 where that is not known."""
-    while isinstance(data, (list, tuple, dict)) and data:
-        data = next(iter(data.values() if isinstance(data, dict) else data))
+    """Return the number of samples or batches; 0 if unknown."""
+    data = first_leaf(data)
     shape = getattr(data, "shape", None)
     try:
         return int(shape[0]) if shape else len(data)

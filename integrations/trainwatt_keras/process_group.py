@@ -1,4 +1,4 @@
-"""The processes of a job, as Keras's backend knows them."""
+"""The process group of a job, as Keras's backend knows it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trainwatt.distributed.process_group import ALONE, ProcessGroup, job_identit
 
 
 def process_group_of() -> ProcessGroup:
-    """Those that train together. No backend has a collective for what is not a tensor: they meet in a folder."""
+    """Return the process group. No backend has a collective for objects: its processes exchange files instead."""
     rank, count = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}.get(keras.backend.backend(), _alone)()
     return ProcessGroup(rank, count, job=job_identity()) if count > 1 else ALONE
 
 
 def _tensorflow() -> tuple[int, int]:
-    """``TF_CONFIG``: a chief, where there is one, comes before the workers."""
+    """Read ``TF_CONFIG``: a chief, if there is one, comes before the workers."""
     told = tf_config()
     cluster, task = told.get("cluster", {}), told.get("task", {})
     names = [(kind, index) for kind in ("chief", "worker") for index in range(len(cluster.get(kind, ())))]
@@ -41,10 +41,10 @@ def _alone() -> tuple[int, int]:
 
 
 def agreed(stop: bool) -> bool:
-    """What the first process has decided, in all of them: a collective, so that each must ask.
+    """Return the decision of rank 0 in all processes. It is a collective: each of them must call it.
 
     Args:
-        stop: what this one has decided.
+        stop: the decision of this process.
     """
     backend = keras.backend.backend()
     if backend == "jax" and _jax()[1] > 1:

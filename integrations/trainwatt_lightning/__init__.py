@@ -2,13 +2,21 @@
 
 >>> from trainwatt_lightning import FootprintMonitor  # doctest: +SKIP
 >>> trainer = Trainer(max_epochs=20, callbacks=[FootprintMonitor()])  # doctest: +SKIP
+
+Only the names in ``__all__`` are public.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainwatt_lightning.monitor import FootprintMonitor
+try:
+    from trainwatt_lightning.monitor import FootprintMonitor
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] not in {"lightning", "pytorch_lightning", "torch"}:
+        raise
+    message = 'trainwatt_lightning needs PyTorch Lightning: pip install "trainwatt[lightning]"'
+    raise ImportError(message, name=error.name) from error
 
 if TYPE_CHECKING:
     from trainwatt_lightning.stopping import GreenEarlyStopping
@@ -17,7 +25,7 @@ __all__ = ["FootprintMonitor", "GreenEarlyStopping"]
 
 
 def __getattr__(name: str) -> Any:
-    """What only some programs need is imported when it is asked for."""
+    # imported on first use, because not every program needs it
     if name == "GreenEarlyStopping":
         from trainwatt_lightning.stopping import GreenEarlyStopping  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ _ON = {"1", "true", "yes", "on"}
 
 
 class AutoFootprintMonitor(FootprintMonitor):
-    """Steps back where the user has a monitor of their own."""
+    """Monitor that does nothing if the user has added one."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """See :class:`FootprintMonitor`."""
@@ -26,5 +26,5 @@ class AutoFootprintMonitor(FootprintMonitor):
 
 
 def callbacks() -> list[FootprintMonitor]:
-    """A monitor with its defaults where the environment has ``TRAINWATT_LIGHTNING=1``, otherwise none."""
+    """Return a monitor with its defaults if ``TRAINWATT_LIGHTNING=1`` is set, otherwise none."""
     return [AutoFootprintMonitor()] if os.environ.get(SWITCH, "").lower() in _ON else []

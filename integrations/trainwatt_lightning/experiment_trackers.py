@@ -19,7 +19,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any, Attachment], None]]] = {
 
 
 def trackers_of(trainer: Trainer) -> list[ExperimentTracker]:
-    """One for each logger that is known, or derives from one that is."""
+    """Return one for each logger that is known, or derives from a known one."""
     found = []
     for logger in trainer.loggers:
         names = [cls.__name__ for cls in type(logger).__mro__ if cls.__name__ in _KNOWN]

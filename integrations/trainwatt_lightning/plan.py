@@ -1,4 +1,4 @@
-"""What a Trainer is going to do."""
+"""The plan of a Trainer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trainwatt.projection.plan import Plan, stops_early
 
 
 def plan_of(trainer: Any, skipped: int = 0) -> Plan:
-    """The plan of a fit whose first epoch begins.
+    """Return the plan of a fit whose first epoch begins.
 
     Args:
-        trainer: of which Lightning's connectors set most attributes.
-        skipped: batches of this epoch that were made before, in a training that goes on.
+        trainer: the Trainer; Lightning's connectors set most of its attributes.
+        skipped: batches of this epoch that were processed before, in a resumed training.
     """
     batches = _finite(trainer.num_training_batches)
     limited = trainer.max_epochs is not None and trainer.max_epochs >= 0
@@ -36,7 +36,10 @@ def plan_of(trainer: Any, skipped: int = 0) -> Plan:
 
 
 def _batches_left(trainer: Any, batches: int | None, skipped: int) -> int | None:
-    """``max_steps`` counts the optimizers' steps; the last batches of an epoch are accumulated however few."""
+    """Return the remaining batches, if ``max_steps`` is set.
+
+    ``max_steps`` counts optimizer steps. The last batches of an epoch make a step, however few they are.
+    """
     if trainer.max_steps < 0:
         return None
     each: int = trainer.accumulate_grad_batches
@@ -53,7 +56,7 @@ def _batches_left(trainer: Any, batches: int | None, skipped: int) -> int | None
 
 
 def _evaluation_batches(trainer: Any) -> int:
-    """In one evaluation, of all data sets; 0 without any."""
+    """Return the number of batches in one evaluation, of all data sets; 0 if there are none."""
     if not trainer.enable_validation:
         return 0
     batches = trainer.num_val_batches

@@ -1,4 +1,4 @@
-"""The processes of a job, as a Trainer's strategy knows them."""
+"""The process group of a job, as a Trainer's strategy knows it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainwatt_lightning.compat import Trainer
 
 
 def process_group_of(trainer: Trainer) -> ProcessGroup:
-    """Those that train together, with the collective of their process group."""
+    """Return the process group, with the collective of torch.distributed."""
     if trainer.world_size < 2:
         return ProcessGroup()
-    talks = distributed.is_available() and distributed.is_initialized()
-    return ProcessGroup(trainer.global_rank, trainer.world_size, _gathered if talks else None, job_identity())
+    connected = distributed.is_available() and distributed.is_initialized()
+    return ProcessGroup(trainer.global_rank, trainer.world_size, _gathered if connected else None, job_identity())
 
 
 def _gathered(own: Any) -> list[Any]:
-    told: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(told, own)
-    return told
+    objects: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(objects, own)
+    return objects

@@ -22,14 +22,14 @@ from trainwatt.reporting.experiment_trackers import (
 
 
 def trackers_of(trainer: Trainer) -> list[ExperimentTracker]:
-    """One for each that has a run open now: MLflow and trackio end theirs before the Trainer's call has ended."""
+    """Return one for each that has a run open now: MLflow and trackio end theirs before the Trainer's call ends."""
     callbacks = trainer.callback_handler.callbacks
     known = (_KNOWN[name](callback) for callback in callbacks if (name := _name(callback)))
     return [tracker for tracker in known if tracker is not None]
 
 
 def trackers_at_the_start(trainer: Trainer, snapshot: RunSnapshot | None) -> list[ExperimentTracker]:
-    """The same, before the first values are logged."""
+    """Return the same, before the first values are logged."""
     run = _trackio_run()
     if snapshot is not None and run is not None and any(map(_is_trackio, trainer.callback_handler.callbacks)):
         trackio_configured(run, config_of(snapshot.summary()))

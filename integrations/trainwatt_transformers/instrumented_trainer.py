@@ -1,4 +1,4 @@
-"""A Trainer that tells when its calls begin and end, which no hook of transformers does."""
+"""A Trainer that reports when its calls begin and end: transformers has no hook for that, nor for an exception."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
 from transformers import Trainer, TrainerCallback
 
 from trainwatt.accounting.timeline import Phase
+from trainwatt_torch import devices
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -23,56 +23,56 @@ _classes: dict[type[Trainer], type[Trainer]] = {}
 
 @runtime_checkable
 class Meter(Protocol):
-    """A callback that wants to know of a Trainer's calls."""
+    """Callback that measures a Trainer's calls."""
 
     def training(self, trainer: Trainer) -> AbstractContextManager[None]:
-        """A call of ``train``."""
+        """Measure a call of ``train``."""
         ...
 
     def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> AbstractContextManager[None]:
-        """A call of ``evaluate`` or ``predict``, by itself or within a training."""
+        """Measure a call of ``evaluate`` or ``predict``, standalone or within a training."""
         ...
 
     def saving(self) -> AbstractContextManager[None]:
-        """A checkpoint is being written."""
+        """Measure the writing of a checkpoint."""
         ...
 
     def inferred(self, samples: int | None) -> None:
-        """So many samples have been evaluated or predicted, in all processes."""
+        """Count samples that were evaluated or predicted, in all processes."""
         ...
 
     def card_written(self, trainer: Trainer) -> None:
-        """A model card has been written into the output folder."""
+        """Extend a model card in the output folder."""
         ...
 
 
-class Measured(Base):
-    """Stands before a Trainer's own class; the first of its callbacks that is a :class:`Meter` is told."""
+class InstrumentedTrainer(Base):
+    """Base that is put before a Trainer's own class; it calls the first callback that is a :class:`Meter`."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's own."""
+        """See ``transformers.Trainer``."""
         return _within(self, lambda meter: meter.training(self), super().train, args, kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's own."""
+        """See ``transformers.Trainer``."""
         prefix = _prefix("eval", args, kwargs)
         phase: Phase = "test" if prefix.startswith("test") else "validate"
         return _within(self, lambda meter: meter.evaluating(self, phase, prefix), super().evaluate, args, kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's own."""
+        """See ``transformers.Trainer``."""
         prefix = _prefix("test", args, kwargs)
         return _within(self, lambda meter: meter.evaluating(self, "predict", prefix), super().predict, args, kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's own."""
+        """See ``transformers.Trainer``."""
         output = super().evaluation_loop(*args, **kwargs)
         if meter := meter_of(self):
             meter.inferred(getattr(output, "num_samples", None))
         return output
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """As the Trainer's own."""
+        """See ``transformers.Trainer``."""
         super().create_model_card(*args, **kwargs)
         if meter := meter_of(self):
             meter.card_written(self)
@@ -85,22 +85,22 @@ class Measured(Base):
         return _new, (type(self).__mro__[2],), *reduced[2:]
 
 
-def measure(trainer: Trainer) -> None:
-    """Have a Trainer tell its meter.
+def instrument(trainer: Trainer) -> None:
+    """Let a Trainer call its meter.
 
-    A method put into the instance would refer back to it, and keep its model in the GPU's memory when it is deleted.
+    A method put into the instance would refer back to it, and keep its model in GPU memory after its deletion.
     """
-    if not isinstance(trainer, Measured):
-        trainer.__class__ = _measured(type(trainer))
+    if not isinstance(trainer, InstrumentedTrainer):
+        trainer.__class__ = _instrumented(type(trainer))
 
 
 def meter_of(trainer: Trainer) -> Meter | None:
-    """The one that measures, where a Trainer has several."""
+    """Return the callback that measures: the first, if a Trainer has several."""
     return next((callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Meter)), None)
 
 
 def calling_trainer(callback: TrainerCallback) -> Trainer | None:
-    """The Trainer that is calling a callback's hook: transformers does not pass it on."""
+    """Return the Trainer that is calling a callback's hook: transformers does not pass it on."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # a frame that referred to itself would keep all alive
     while frame is not None:
         caller = frame.f_locals.get("self")
@@ -111,34 +111,30 @@ def calling_trainer(callback: TrainerCallback) -> Trainer | None:
 
 
 def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
-    """The GPU that this process computes on; None where it may be any."""
+    """Return the UUID of the GPU that this process computes on; None if it may be any."""
     args = trainer.args
-    spread = args.n_gpu > 1 or trainer.is_model_parallel
-    if args.device.type != "cuda" or spread:
-        return None
-    uuid = getattr(torch.cuda.get_device_properties(args.device), "uuid", None)  # torch 2.4 and later
-    return None if uuid is None else (str(uuid),)
+    return None if args.n_gpu > 1 or trainer.is_model_parallel else devices.gpu_uuids([args.device])
 
 
 def log_entry(trainer: Trainer, values: dict[str, float]) -> None:
-    """An entry of our own, in every process, since a callback of the user's may talk to its like in the others.
+    """Log an entry of our own, in every process: a callback of the user may communicate with those of other ranks.
 
-    Not through a subclass's ``log``: TRL's adds means since it was last called.
+    A subclass's ``log`` is not used: TRL's adds means since its last call.
     """
     if values or trainer.args.world_size > 1:
         Trainer.log(trainer, values)
 
 
-def _measured(cls: type[Trainer]) -> type[Trainer]:
+def _instrumented(cls: type[Trainer]) -> type[Trainer]:
     if cls not in _classes:
         names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-        _classes[cls] = type(cls.__name__, (Measured, cls), names)
+        _classes[cls] = type(cls.__name__, (InstrumentedTrainer, cls), names)
     return _classes[cls]
 
 
 def _new(cls: type[Trainer]) -> Trainer:
-    """A Trainer being unpickled."""
-    return object.__new__(_measured(cls))
+    """Create a Trainer that is being unpickled."""
+    return object.__new__(_instrumented(cls))
 
 
 def _within(
@@ -154,7 +150,7 @@ def _within(
 
 
 def _prefix(default: str, args: Any, kwargs: Any) -> str:
-    """Under which prefix the metrics of an evaluation are logged."""
+    """Return the prefix under which the metrics of an evaluation are logged."""
     if "metric_key_prefix" in kwargs:
         return str(kwargs["metric_key_prefix"])
     return str(args[2]) if len(args) > 2 else default

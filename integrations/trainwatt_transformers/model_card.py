@@ -18,7 +18,7 @@ def add_emissions(trainer: Trainer, summary: Mapping[str, Any]) -> None:
     """Add ``co2_eq_emissions`` to the metadata of the card in the output folder, and touch nothing else in it.
 
     Args:
-        trainer: who wrote the card; only the one process that writes has it.
+        trainer: the Trainer that wrote the card; only the process that writes has it.
         summary: of the training; an empty one adds nothing.
     """
     card = Path(trainer.args.output_dir or ".") / "README.md"
@@ -31,6 +31,6 @@ def add_emissions(trainer: Trainer, summary: Mapping[str, Any]) -> None:
 
 
 def training_type(trainer: Trainer) -> str | None:
-    """``"fine-tuning"`` of a model with a name on the Hub, as the Trainer's own card has it; else it is not known."""
+    """Return ``"fine-tuning"`` if the model has a name on the Hub, as the Trainer's own card does; else None."""
     name = getattr(getattr(trainer.model, "config", None), "_name_or_path", "")
     return "fine-tuning" if name and not Path(name).is_dir() else None

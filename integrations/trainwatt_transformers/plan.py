@@ -1,4 +1,4 @@
-"""What a Trainer is going to do."""
+"""The plan of a Trainer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainwatt.projection.plan import Plan, stops_early
 def plan_of(
     args: TrainingArguments, state: TrainerState, loader: Any, evaluated: Any, callbacks: Iterable[Any]
 ) -> Plan:
-    """The plan of a training that begins, in steps of the optimizer.
+    """Return the plan of a training that begins, in optimizer steps.
 
     Args:
-        args: what the user wants.
-        state: where the training stands; resumed, that is not its beginning.
-        loader: of the training data.
-        evaluated: the data set of the evaluations.
-        callbacks: all of the Trainer.
+        args: the training arguments.
+        state: the state of the training, which may be a resumed one.
+        loader: loader of the training data.
+        evaluated: data set of the evaluations.
+        callbacks: all callbacks of the Trainer.
     """
     batches = _length(loader)
     per_epoch = math.ceil(batches / args.gradient_accumulation_steps) if batches else None

@@ -1,4 +1,4 @@
-"""The processes of a job, as Accelerate knows them."""
+"""The process group of a job, as Accelerate knows it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trainwatt.distributed.process_group import ProcessGroup, job_identity
 
 
 def process_group_of(args: TrainingArguments) -> ProcessGroup:
-    """Those that train together, with Accelerate's own collective."""
+    """Return the process group, with Accelerate's own collective."""
     if args.world_size < 2:
         return ProcessGroup()
-    talks = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return ProcessGroup(args.process_index, args.world_size, _gathered if talks else None, job_identity())
+    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return ProcessGroup(args.process_index, args.world_size, _gathered if connected else None, job_identity())
 
 
 def _gathered(own: Any) -> list[Any]:
-    told: list[Any] = gather_object([own])
-    return told
+    objects: list[Any] = gather_object([own])
+    return objects

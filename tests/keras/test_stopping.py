@@ -95,7 +95,7 @@ def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
     epochs = len(history.epoch)
     assert 8 < epochs < 40
     assert stopping.stopped_epoch == epochs - 1
-    sentence = stopping.stopping_reason or ""
+    sentence = stopping.stopping_reason_message or ""
     assert sentence.startswith(f"stopped at epoch {epochs}: the next 1 % of the run is expected to bring")
     assert "CO2e of what was planned" in sentence
     assert [record.message for record in caplog.records if "stopped at" in record.message] == [f"trainwatt: {sentence}"]

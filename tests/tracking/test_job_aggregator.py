@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock, run_until
 from standins.waves import Square
 from trainwatt.distributed.process_group import ProcessGroup
 from trainwatt.distributed.rank_record import RankRecord
 from trainwatt.power.device import Found
 from trainwatt.sampling.sampler import Sampler, Subscription
+from trainwatt.testing import ScriptedCounter, VirtualClock, run_until
 from trainwatt.tracking.session import Session
 from trainwatt.tracking.settings import Settings
 
@@ -34,9 +33,9 @@ def test_the_course_that_it_tells_ends_where_its_run_does(seconds: float) -> Non
     """However long the last figures are waited for, and whatever is written meanwhile."""
     clock = VirtualClock()
     sampler = WaitingSampler(clock, threaded=False)
-    counter = StandInCounter(clock, WAVE.energy_j, refresh_s=REFRESH_S, phase_s=0.03)
+    counter = ScriptedCounter(clock, WAVE.energy_j, refresh_s=REFRESH_S, phase_s=0.03)
     settings = Settings.check(output_dir=None, zone="FR")
-    session = Session(settings, found=Found((counter,)), sampler=sampler, processes=ProcessGroup(rank=1, count=2))
+    session = Session(settings, found=Found((counter,)), sampler=sampler, processes=ProcessGroup(rank=1, world_size=2))
     began_s, began_unix_s = clock.now_s, clock.wall()
     run_until(sampler, clock, began_s + seconds)
     session.finish()

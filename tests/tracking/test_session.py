@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standins.meters import StandInCounter, StandInGauge
-from standins.virtual import VirtualClock, run_until
 from standins.waves import Square
 from trainwatt.power.device import Device, Found, Missing
 from trainwatt.projection.plan import Plan
@@ -18,6 +16,7 @@ from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.reporting.run_sinks import run_sinks
 from trainwatt.sampling.sampler import Sampler
+from trainwatt.testing import ScriptedCounter, ScriptedGauge, VirtualClock, run_until
 from trainwatt.tracking.session import Session
 from trainwatt.tracking.settings import Settings
 
@@ -33,8 +32,8 @@ class Run:
         self.sampler = Sampler(self.clock, threaded=False)
         self.gpu_j, self.cpu_j = Square(60, 300, 1.0).energy_j, lambda time_s: 20 * time_s
         meters = (
-            StandInCounter(self.clock, self.gpu_j, refresh_s=0.1, phase_s=0.04, device=GPU, sensor_w=None),
-            StandInCounter(self.clock, self.cpu_j, device=CPU),
+            ScriptedCounter(self.clock, self.gpu_j, refresh_s=0.1, phase_s=0.04, device=GPU, sensor_w=None),
+            ScriptedCounter(self.clock, self.cpu_j, device=CPU),
         )
         settings = Settings.check(output_dir=output_dir, run_name="run", zone="FR", **options)
         self.said: list[str] = []
@@ -270,7 +269,7 @@ def test_a_machine_on_which_nothing_can_be_read_still_yields_a_record(tmp_path: 
 
 def test_a_gauge_is_as_good_as_a_counter_over_a_minute() -> None:
     run = Run()
-    gauge = StandInGauge(run.clock, run.gpu_j, device=GPU)
+    gauge = ScriptedGauge(run.clock, run.gpu_j, device=GPU)
     session = Session(Settings.check(output_dir=None, zone="FR"), found=Found((gauge,)), sampler=run.sampler)
     begin_s = run.clock.now_s
     run.wait(60.0)

@@ -7,6 +7,7 @@ import pytest
 
 from trainwatt import Tracker, measure
 from trainwatt.errors import ArgumentError
+from trainwatt.projection.plan import Plan
 from trainwatt.records.run_folder import read_events, read_summary
 
 
@@ -149,3 +150,15 @@ def test_samples_of_which_some_are_not_known_are_not_known() -> None:
         run.count(None)
         run.count(5)
     assert run.summary["samples"] is None
+
+
+def test_an_epoch_without_training_is_measured_and_not_projected(caplog: pytest.LogCaptureFixture) -> None:
+    with measure(zone="FR", output_dir=None, verbose=False, devices=["ram"]) as run:
+        run.plan(Plan(epochs=3))
+        with run.phase("validate"):
+            pass
+        snapshot = run.end_epoch()
+    assert snapshot is not None
+    assert snapshot.projection is None
+    assert run.summary["status"] == "finished"
+    assert not caplog.records

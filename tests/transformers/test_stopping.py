@@ -71,7 +71,7 @@ def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
         trainer.train()
     made = evaluations(trainer)
     assert 8 < made < 40
-    sentence = stopping.stopping_reason or ""
+    sentence = stopping.stopping_reason_message or ""
     assert sentence.startswith(f"stopped at step {made}: the next 1 % of the run is expected to bring")
     assert "CO2e of what was planned" in sentence
     assert [record.message for record in caplog.records if "stopped at" in record.message] == [f"trainwatt: {sentence}"]

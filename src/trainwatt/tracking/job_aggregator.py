@@ -1,4 +1,4 @@
-"""One process's part in a job of several: what it tells the others, and the job as it has heard of it."""
+"""The job as one of its processes knows it: its own record, and the latest ones of the other ranks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _log = logging.getLogger("trainwatt")
 
 
 class JobAggregator:
-    """The process's own shard, and the others' as they were last heard of.
+    """Aggregator of the records of all ranks.
 
     Args:
-        processes: the job's.
-        began_s: when this process began to measure, seconds since the Unix epoch.
+        processes: process group of the job.
+        began_s: time at which this process began to measure, in seconds since the Unix epoch.
     """
 
     def __init__(self, processes: ProcessGroup, began_s: float) -> None:
@@ -35,7 +35,7 @@ class JobAggregator:
         self._id = uuid.uuid4().hex
         self._course: Course | None = None
         if self.several:
-            from trainwatt.distributed.rank_record import Course  # noqa: PLC0415  # a process by itself needs none of it
+            from trainwatt.distributed.rank_record import Course  # noqa: PLC0415  # a single process needs none of it
 
             self._course = Course(began_s)
         self._others: dict[str, RankRecord] = {}
@@ -43,23 +43,23 @@ class JobAggregator:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than this process."""
-        return self.processes.count > 1
+        """True if the job has more than this process."""
+        return self.processes.world_size > 1
 
     def tick(self, snapshot: RunSnapshot) -> None:
-        """Time has passed.
+        """Extend the power history of this process.
 
         Args:
-            snapshot: of this process.
+            snapshot: snapshot of this process.
         """
         if self._course:
             self._course.add(snapshot.now_s, snapshot.own_phases)
 
-    def shard(self, snapshot: RunSnapshot) -> RankRecord:
-        """What this process has measured.
+    def rank_record(self, snapshot: RunSnapshot) -> RankRecord:
+        """Make the record of this process.
 
         Args:
-            snapshot: of this process.
+            snapshot: snapshot of this process.
         """
         phases = snapshot.own_phases
         from trainwatt.distributed.rank_record import RankRecord  # noqa: PLC0415
@@ -67,7 +67,7 @@ class JobAggregator:
         return RankRecord(
             id=self._id,
             rank=self.processes.rank,
-            count=self.processes.count,
+            count=self.processes.world_size,
             from_s=snapshot.began_s,
             to_s=snapshot.now_s,
             phases=phases,
@@ -82,39 +82,40 @@ class JobAggregator:
         )
 
     def merge(self, states: Iterable[object]) -> None:
-        """Others have told this; what cannot be understood is left out. Only the first process speaks of the job."""
-        if not self.processes.first:
+        """Merge the states of other processes, on rank 0 only; one that cannot be parsed is left out with a warning."""
+        if not self.processes.is_rank_zero:
             return
         from trainwatt.distributed.rank_record import RankRecord  # noqa: PLC0415
 
-        heard = dict(self._others)  # replaced as a whole: it is read in another thread
+        # replaced as a whole: it is read in another thread
+        others = dict(self._others)
         for state in states:
             if isinstance(state, Mapping) and state.get("id") != self._id:
                 try:
-                    shard = RankRecord.from_dict(state)
+                    record = RankRecord.from_dict(state)
                 except (KeyError, TypeError, ValueError) as error:
-                    _log.warning("trainwatt: another process measures in a form that is not understood: %s", error)
+                    _log.warning("trainwatt: the figures of another process cannot be parsed: %s", error)
                 else:
-                    heard[shard.id] = shard
-        self._others = heard
+                    others[record.id] = record
+        self._others = others
 
     def poll_folders(self, output_dir: Path, *, last: bool = False) -> Sequence[Mapping[str, Any]]:
-        """What the others have written into the folder of runs.
+        """Read what the others have written into the folder of run folders.
 
         Args:
             output_dir: that folder.
-            last: whether all are about to write their last figures: these are waited for a little.
+            last: wait a moment for the final figures, which all are about to write.
         """
         from trainwatt.records import rank_folders  # noqa: PLC0415  # few need it
 
         where = (output_dir, self.processes.job, self._began_s)
-        return rank_folders.wait(*where, self.processes.count - 1) if last else rank_folders.read(*where)
+        return rank_folders.wait(*where, self.processes.world_size - 1) if last else rank_folders.read(*where)
 
-    def joined(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """The job, as far as it was heard of.
+    def aggregated(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """Aggregate the job, as far as its ranks have reported.
 
         Args:
-            snapshot: of this process, which alone tells time and steps.
+            snapshot: snapshot of this process, from which time and steps are taken.
         """
         if not self._others:
             return snapshot
@@ -122,7 +123,7 @@ class JobAggregator:
         from trainwatt.distributed.rank_record import summed  # noqa: PLC0415
 
         own = snapshot.own_phases
-        job = aggregate([self.shard(snapshot), *self._others.values()])
+        job = aggregate([self.rank_record(snapshot), *self._others.values()])
         phases = {phase: _timed_as(own.get(phase, Span()), span) for phase, span in job.phases.items()}
         ratio = job.total_j / total_of(own).total_j if total_of(own).total_j else 1.0
         return replace(
@@ -136,15 +137,15 @@ class JobAggregator:
         )
 
     def end_epoch(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """The job at the end of an epoch, with what all have spent in this one.
+        """Aggregate the job at the end of an epoch, with the energy of all ranks in this epoch.
 
         Args:
-            snapshot: of this process.
+            snapshot: snapshot of this process.
         """
         if not self._others:
             self._closed = snapshot.phases
             return snapshot
-        job = self.joined(snapshot)
+        job = self.aggregated(snapshot)
         before = self._closed or snapshot.prior.phases
         spans = {phase: span.since(before.get(phase, Span())) for phase, span in job.phases.items()}
         own = snapshot.epoch
@@ -153,19 +154,19 @@ class JobAggregator:
         return replace(job, epoch=epoch)
 
     def record(self, snapshot: RunSnapshot) -> dict[str, Any]:
-        """What the summary holds beside the report: what it was made of, so that it can be joined with others.
+        """Make the part of ``summary.json`` from which the job can be aggregated again.
 
         Args:
-            snapshot: of this process.
+            snapshot: snapshot of this process.
         """
         if not self.several:
             return {}
-        shards = [self.shard(snapshot)]
+        shards = [self.rank_record(snapshot)]
         if snapshot.status != "running":
             shards += self._others.values()
         return {
             "processes": {
-                "count": self.processes.count,
+                "count": self.processes.world_size,
                 "joined": len(self._others) + 1,
                 "job": self.processes.job,
             },
@@ -182,7 +183,7 @@ def _ordered(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
 
 
 def _of_job(projection: Projection, ratio: float, before_j: float) -> Projection:
-    """A projection of one process, for all: the others' part in the rest is what it was so far."""
+    """Scale the projection of one process to the job: the others keep their share of the energy so far."""
     before_kwh, energy = kwh_from_j(before_j), projection.energy_kwh
     scaled = replace(
         energy,

@@ -53,7 +53,7 @@ class Persistence:
         Args:
             own: the snapshot of this process.
         """
-        return self._job.joined(own).summary() | self._job.record(own)
+        return self._job.aggregated(own).summary() | self._job.record(own)
 
     def write_summary(self, own: RunSnapshot, *, durable: bool = False) -> None:
         """Replace ``summary.json``.

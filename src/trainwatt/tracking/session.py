@@ -15,7 +15,6 @@ from trainwatt.accounting.timeline import Phase
 from trainwatt.clock import Since
 from trainwatt.distributed.process_group import ALONE, ProcessGroup, leads_host, own_share
 from trainwatt.power.device import Found
-from trainwatt.power.discovery import discover
 from trainwatt.projection.plan import Plan
 from trainwatt.projection.projector import Projector
 from trainwatt.records.recorder import Recorder
@@ -78,8 +77,9 @@ class Session:
         self._clock = sampler.clock
         run = "-".join(filter(None, (settings.run_name or start_time_name(self._clock.wall()), kind)))
         recording = Recorder(settings.output_dir, run, processes, within)
-        found = own_share(found or self._discover(gpu_uuids), leads=processes.first or leads_host())
-        _warn_of(found)
+        found = found or settings.discover(gpu_uuids, self._clock)
+        found = own_share(found, leads=processes.is_rank_zero or leads_host())
+        _warn_of_missing(found)
         self._subscription = sampler.subscribe(found.meters, interval_s=settings.interval_s)
         # what was drawn before all meters were read nobody can tell
         since = Since(self._clock)
@@ -102,17 +102,6 @@ class Session:
         self._subscription.on_tick = self._on_tick
         session_registry.register(self)
 
-    def _discover(self, gpu_uuids: Sequence[str] | None) -> Found:
-        settings = self._settings
-        return discover(
-            settings.devices,
-            scope=settings.scope,
-            gpu_uuids=gpu_uuids,
-            idle_w=settings.idle_w,
-            full_w=settings.full_w,
-            clock=self._clock,
-        )
-
     @property
     def folder(self) -> Path | None:
         """The run folder; None if there is none."""
@@ -125,7 +114,7 @@ class Session:
 
     @never_raises
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
-        """Enter a phase; see :meth:`trainwatt.Run.begin`."""
+        """Enter a phase; see :meth:`trainwatt.Tracker.begin`."""
         time_s = self._clock.monotonic()
         with self._lock:
             self._ledger.begin(phase, time_s, epoch)
@@ -187,7 +176,7 @@ class Session:
     def state(self) -> dict[str, Any]:
         """Return what the other processes of the job should know."""
         with self._lock:
-            return self._job.shard(self._own or self._snapshots.take(self._clock.monotonic())).to_dict()
+            return self._job.rank_record(self._own or self._snapshots.take(self._clock.monotonic())).to_dict()
 
     @never_raises
     def merge(self, states: Iterable[object]) -> None:
@@ -195,7 +184,7 @@ class Session:
         with self._lock:
             self._job.merge(states)
             if self._own is not None:
-                self._final = self._job.joined(self._own)
+                self._final = self._job.aggregated(self._own)
                 self._persistence.write_summary(self._own, durable=True)
 
     @never_raises
@@ -219,7 +208,7 @@ class Session:
             return
         time_s = self._clock.monotonic()
         with self._lock:
-            snapshot, epoch = self._job.joined(self._snapshots.take(time_s)), self._ledger.epoch
+            snapshot, epoch = self._job.aggregated(self._snapshots.take(time_s)), self._ledger.epoch
         taken = {"epoch": epoch, "seconds": snapshot.total.seconds, "total_j": snapshot.total.total_j}
         self._persistence.log_event({**event, **taken})
 
@@ -245,7 +234,7 @@ class Session:
     def snapshot(self) -> RunSnapshot:
         """Take a snapshot of the run so far; the last moments are carried on from the latest samples."""
         with self._lock:
-            return self._final or self._job.joined(self._snapshots.take(self._clock.monotonic()))
+            return self._final or self._job.aggregated(self._snapshots.take(self._clock.monotonic()))
 
     @never_raises
     def step_snapshot(self) -> RunSnapshot:
@@ -254,7 +243,7 @@ class Session:
         with self._lock:
             snapshot = self._snapshots.take_recent(time_s)
         snapshot = self._projected(snapshot, time_s) if time_s >= self._projector.again_s else snapshot
-        return self._job.joined(snapshot)
+        return self._job.aggregated(snapshot)
 
     def finish(self, status: Status = "finished") -> RunSnapshot | None:
         """End the run, write its final figures, release the devices. Called again, return the same snapshot."""
@@ -274,7 +263,7 @@ class Session:
             self._ledger.book(time_s)
             self._snapshots.status = status
             self._own = self._snapshots.take(time_s)
-            self._final = self._job.joined(self._own)
+            self._final = self._job.aggregated(self._own)
             self._persistence.queue_epochs(self._ledger.epoch + 1)
         self._close()
         self._persistence.finish(self._own, self._final.total.total_j)
@@ -342,7 +331,7 @@ class Session:
                 return snapshot
             snapshot = state.project(snapshot, projection)
             news = self._projector.is_news(projection)
-        joined = self._job.joined(snapshot)
+        joined = self._job.aggregated(snapshot)
         if record or news:
             self._persistence.log_event({"event": "projection", **(joined.projection_summary() or {})})
         if news:
@@ -350,7 +339,7 @@ class Session:
         return snapshot
 
 
-def _warn_of(found: Found) -> None:
+def _warn_of_missing(found: Found) -> None:
     for missing in found.missing:
         if missing.warn:
             _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)

@@ -1,4 +1,4 @@
-"""The sessions that are going on in this process."""
+"""The running sessions of this process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainwatt.tracking import termination
 
 
 class Session(Protocol):
-    """A session, as far as the process as a whole deals with it."""
+    """Session, as far as its process deals with it."""
 
     def snapshot(self) -> RunSnapshot | None:
-        """The run so far."""
+        """Take a snapshot of the run so far."""
         ...
 
     def log_event(self, event: Mapping[str, Any]) -> None:
-        """Put something into the run folder."""
+        """Log an event to the run folder."""
         ...
 
     def flush(self) -> None:
@@ -35,32 +35,32 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 def register(session: Session) -> None:
-    """A session begins; it is ended with the process, if not before."""
+    """Register a session; it is ended with the process, if not before."""
     _sessions.add(session)
     termination.watch(finish_all, _flush_all)
 
 
 def unregister(session: Session) -> None:
-    """A session has ended."""
+    """Remove a session that has ended."""
     _sessions.discard(session)
     if not _sessions:
         termination.unwatch()
 
 
 def concurrent_run(own: object) -> RunSnapshot | None:
-    """The report of another run that is going on in this process, where there is one."""
+    """Return a snapshot of another running session; None if there is none."""
     return next((session.snapshot() for session in list(_sessions) if session is not own), None)
 
 
 def log_to_all(event: Mapping[str, Any]) -> None:
-    """Put something into the folders of all runs that are going on in this process."""
+    """Log an event to the run folders of all running sessions."""
     for session in list(_sessions):
         session.log_event(event)
 
 
 @atexit.register
 def finish_all() -> None:
-    """A process that ends without telling its runs still leaves their totals."""
+    """End all sessions, so that a process that ends early still writes their totals."""
     for session in list(_sessions):
         session.finish("interrupted")
 

@@ -1,4 +1,4 @@
-"""What a user types, checked before training starts: the same in every framework."""
+"""The user's arguments, checked before training starts: the same in every framework."""
 
 from __future__ import annotations
 
@@ -7,61 +7,35 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, get_args
 
 from trainwatt import validation
+from trainwatt.clock import Clock
 from trainwatt.errors import ArgumentError
 from trainwatt.live import Provider
-from trainwatt.power.device import KINDS, Kind, Scope
+from trainwatt.power.device import KINDS, Found, Kind, Scope
+from trainwatt.power.discovery import discover
 from trainwatt.site import Site
-
-
-class Measured(TypedDict, total=False):
-    """The keyword arguments that say where it runs and what is measured; see :class:`Settings`."""
-
-    zone: str | None
-    cloud: str | None
-    pue: float | None
-    wue: float | None
-    tariff: float | None
-    carbon_intensity: float | str | Provider | None
-    site: Site | None
-    expected_requests: float | None
-    devices: Sequence[str]
-    scope: str
-    interval: float
-    idle_w: float | None
-    full_w: float | None
-
-
-class Options(Measured, total=False):
-    """The keyword arguments of a monitor, as a user types them; see :class:`Settings`."""
-
-    project_after: int | str | None
-    verbose: bool
-    output_dir: str | os.PathLike[str] | None
-    run_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The arguments of a monitor.
+    """Checked options of a run.
 
     Attributes:
-        site: where the run happens.
-        expected_requests: how often the model is going to be asked; None where that is not known.
-        devices: the kinds of device to measure.
-        scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its processor by CPU
-            time, of its GPUs by what the driver tells of their use, of its memory by what is in use. All of it is an
-            estimate.
-        interval_s: at most this many seconds between samples. A GPU's counter is read at each of its refreshes as long
-            as this costs less than 0.1 % of a core.
-        idle_w, full_w: watts of the processor at rest and at full load, to calibrate its estimate.
-        project_after: from when on the whole run is projected: ``"epoch"``, the first one, or where that may be the
-            whole run, its first 50 steps or 1 %; a number of steps; None: never.
-        verbose: whether to print the projection and the summary at the end.
-        output_dir: where run folders are made; None: no run folder.
-        run_name: the run folder's name; None: the start time.
+        site: location of the run, with its factors.
+        expected_requests: number of requests that the trained model will serve; None if unknown.
+        devices: kinds of device to measure.
+        scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its CPU by CPU time, of
+            its GPUs by the utilisation that the driver reports, of its memory by use. Such a share is an estimate.
+        interval_s: longest time between two samples. A GPU's counter is read at each of its updates, as long as this
+            costs less than 0.1 % of a core.
+        idle_w, full_w: power of the CPU at idle and at full load in watts, to calibrate its estimate.
+        project_after: when to project the whole run for the first time: ``"epoch"``, a number of steps, or None for
+            never.
+        verbose: print the projection, and a summary at the end.
+        output_dir: folder of the run folders; None: no run folder.
+        run_name: name of the run folder; None: the start time.
     """
 
     site: Site
@@ -98,7 +72,9 @@ class Settings:
         output_dir: str | os.PathLike[str] | None = "footprint",
         run_name: str | None = None,
     ) -> Settings:
-        """Check what the user typed.
+        """Check the options.
+
+        Args: see :class:`trainwatt.tracking.options.Options`.
 
         Raises:
             ArgumentError: names the argument, what was given, and what would be right.
@@ -120,13 +96,29 @@ class Settings:
             run_name=_check_name(run_name),
         )
 
+    def discover(self, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:
+        """Find the meters that these settings ask for.
+
+        Args:
+            gpu_uuids: the GPUs that the framework uses; None: all that this process can see.
+            clock: source of the time.
+        """
+        return discover(
+            self.devices,
+            scope=self.scope,
+            gpu_uuids=gpu_uuids,
+            idle_w=self.idle_w,
+            full_w=self.full_w,
+            clock=clock,
+        )
+
     def quiet(self) -> Settings:
-        """The same for a process that another one speaks for: nothing printed, nothing projected."""
+        """Return the settings for a rank other than 0: it prints and projects nothing."""
         return replace(self, verbose=False, project_after=None)
 
 
 def _check_site(site: Site | None, **arguments: Any) -> Site:
-    """One Site, or what makes one."""
+    """Return the given site, or make one of its arguments."""
     if site is None:
         return Site(**arguments)
     if not isinstance(site, Site):

@@ -1,4 +1,4 @@
-"""Where the results of a run go: whoever makes a run hands in its sinks, and the measuring core knows none of them."""
+"""Sinks of results: whoever makes a run hands them in, and the measuring core knows none of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A process that is asked to end, by SIGTERM: the record is completed first, and it ends as it would have.
+"""Handling of SIGTERM: the record is completed first, then the process ends as it would have.
 
-Schedulers ask in this way before they kill, SLURM's pre-emption among them. Python's default is to die at once. Where
-a framework or a user has a handler, that one stays, and the run ends as it lets it. SIGUSR1 is left alone altogether:
-Lightning takes it for SLURM's requeueing only where nobody else has.
+Schedulers send it before they kill a process, for example when SLURM pre-empts a job. Python's default is to die at
+once. If a framework or a user has a handler, that one stays and decides how the run ends. SIGUSR1 is never handled:
+Lightning uses it for SLURM's requeueing only if nobody else does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import FrameType
 
 
 def _nothing() -> object:
-    """Nothing is being measured."""
+    """Do nothing while nothing is measured."""
     return None
 
 
@@ -26,11 +26,11 @@ _pid = 0
 
 
 def watch(finish: Callable[[], object], flush: Callable[[], object]) -> None:
-    """Handle SIGTERM where its default is in place; from the main thread only, as Python demands.
+    """Handle SIGTERM if its default is in place; from the main thread only, as Python demands.
 
     Args:
         finish: called before the process ends by the signal.
-        flush: called instead where another handler calls ours, and so decides what happens.
+        flush: called instead if another handler calls ours, and so decides what happens.
     """
     global _finish, _flush, _pid  # a process has one SIGTERM
     _finish, _flush, _pid = finish, flush, os.getpid()
@@ -39,7 +39,7 @@ def watch(finish: Callable[[], object], flush: Callable[[], object]) -> None:
 
 
 def unwatch() -> None:
-    """Put the default back, unless someone else has put something there since."""
+    """Restore the default, unless another handler has been installed since."""
     global _finish, _flush  # noqa: PLW0603  # see above
     _finish = _flush = _nothing
     if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:

@@ -1,0 +1,1 @@
+"""The part of a callback that is the same in every framework."""

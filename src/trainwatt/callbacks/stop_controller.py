@@ -1,0 +1,135 @@
+"""Green early stopping as a callback drives it: what the callbacks of all frameworks share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainwatt.distributed.process_group import ALONE, ProcessGroup
+from trainwatt.tracking.green_stopper import GreenStopper
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trainwatt.stopping.criteria import Decision
+    from trainwatt.stopping.reason import StopReason
+    from trainwatt.stopping.threshold import Mode
+    from trainwatt.tracking.options import StoppingOptions
+
+_log = logging.getLogger("trainwatt")
+
+
+class StopController:
+    """A green stopper, with the outcome and the messages of a callback.
+
+    Args:
+        mode: direction of the metric; None: set before the first evaluation.
+        verbose: log why the training is stopped.
+        options: see :class:`trainwatt.tracking.options.StoppingOptions`.
+
+    Attributes:
+        reason: why the training was stopped; None if it was not.
+        message: the same as a sentence.
+
+    Raises:
+        ArgumentError: names the argument, what was given, and what would be right.
+    """
+
+    def __init__(self, mode: Mode | None, *, verbose: bool, **options: Unpack[StoppingOptions]) -> None:
+        self.reason: StopReason | None = None
+        self.message: str | None = None
+        self.options = options
+        self._verbose = verbose
+        self._stopper = GreenStopper(mode, **options)
+        self._group = ALONE
+
+    @property
+    def mode(self) -> Mode | None:
+        """Direction of the metric; None if it is not known yet."""
+        return self._stopper.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._stopper.mode = mode
+
+    def start(
+        self,
+        gpu_uuids: Sequence[str] | None,
+        group: ProcessGroup,
+        *,
+        evaluations: int | None = None,
+        remedy: str = "",
+    ) -> None:
+        """Start measuring a training.
+
+        Args:
+            gpu_uuids: the GPUs that this process computes on; None if unknown.
+            group: the processes of the job; rank 0 decides.
+            evaluations: expected number of evaluations; None if unknown.
+            remedy: how to evaluate more often in this framework.
+        """
+        self.reason = self.message = None
+        self._group = group
+        self._stopper.start(gpu_uuids, group)
+        if evaluations is not None:
+            self.warn_if_few(evaluations, remedy)
+
+    def warn_if_few(self, evaluations: int, remedy: str) -> None:
+        """Warn once if the training will have too few evaluations to decide on."""
+        warning = self._stopper.too_few_evaluations_warning(evaluations, remedy)
+        if self._group.rank == 0:
+            self.log(warning)
+
+    def stop(self) -> None:
+        """End measuring."""
+        self._stopper.stop()
+
+    def exchange(self) -> None:
+        """Exchange figures with the other processes of the job; all of them must call it."""
+        self._stopper.exchange()
+
+    def evaluate(
+        self,
+        value: float | None,
+        *,
+        done: float | None,
+        when: str,
+        remaining_lr: Sequence[float] | None,
+        metric: str,
+    ) -> Decision:
+        """Decide after an evaluation; see :meth:`trainwatt.GreenStopper.evaluate`."""
+        return self._stopper.evaluate(value, done=done, when=when, remaining_lr=remaining_lr, metric=metric)
+
+    def check_budget(self, when: str) -> Decision | None:
+        """Check the budgets within an epoch; None in a job of several processes, which agree at evaluations only."""
+        return self._stopper.check_budget(when) if self._group.world_size == 1 else None
+
+    def conclude(self, decision: Decision, *, stop: bool | None = None) -> bool:
+        """Keep the outcome of a decision, and log its sentence.
+
+        Args:
+            decision: of this process.
+            stop: the decision of all processes of the job; None: this one decides alone.
+
+        Returns:
+            True if the training is to stop.
+        """
+        stop = decision.stop if stop is None else stop
+        if stop:
+            self.reason, self.message = decision.reason, decision.sentence or None
+        self.log(decision.sentence)
+        return stop
+
+    def log(self, sentence: str) -> None:
+        """Log a sentence, if there is one and the user wants to read it."""
+        if sentence and self._verbose:
+            _log.warning("trainwatt: %s", sentence)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history of evaluations, of numbers and lists only."""
+        return self._stopper.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self._stopper.load_state_dict(state)
