@@ -12,7 +12,7 @@ from trainwatt.formatting import duration_text, energy_range_text, energy_text, 
 from trainwatt.power.device import Device
 from trainwatt.quantity import Quantity
 from trainwatt.records.snapshot import RunSnapshot, energy_range
-from trainwatt.records.summary_view import summary_text
+from trainwatt.records.summary_view import summary_view
 from trainwatt.site import Site
 
 GPU = Device("gpu:1", "gpu", "NVIDIA H100", "measured", "NVML total-energy counter", 0.95, 1.05)
@@ -59,7 +59,7 @@ def test_a_range_is_told_in_one_unit() -> None:
 
 
 def test_the_summary_tells_phases_devices_and_meaning_with_their_sources() -> None:
-    text = summary_text(report_of(GPU, CPU).summary())
+    text = summary_view(report_of(GPU, CPU).summary()).text()
     for expected in (
         "run finished after 1 h 10 min, 1.00 kWh",
         "50% of it measured",
@@ -82,11 +82,12 @@ def test_the_summary_tells_phases_devices_and_meaning_with_their_sources() -> No
     [((GPU,), "all of it measured"), ((CPU,), "all of it estimated"), ((GPU, CPU), "50% of it measured")],
 )
 def test_the_first_line_says_how_much_was_measured(devices: tuple[Device, ...], share: str) -> None:
-    assert share in summary_text(report_of(*devices).summary()).splitlines()[0]
+    assert share in summary_view(report_of(*devices).summary()).text().splitlines()[0]
 
 
 def test_a_shared_board_says_which_part_is_ours() -> None:
-    assert "shared board, 43% of it ours by its slices" in summary_text(report_of(SLICE).summary())
+    text = summary_view(report_of(SLICE).summary()).text()
+    assert "shared GPU, 43% of it attributed to this run by its slices" in text
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0.1, 1), st.floats(1, 3)), min_size=1, max_size=5))
@@ -100,7 +101,7 @@ def test_several_devices_are_known_better_than_each_alone(parts: list[tuple[floa
 
 
 def test_every_figure_of_the_summary_can_be_traced_to_source_and_year() -> None:
-    text = " ".join(summary_text(report_of(GPU, CPU).summary()).split())
+    text = " ".join(summary_view(report_of(GPU, CPU).summary()).text().split())
     for traced in (
         "carbon intensity 41.79 gCO2e/kWh",
         "Ember via Our World in Data (May 2026 copy) 2025, lifecycle, production, yearly mean",
@@ -116,7 +117,7 @@ def test_every_figure_of_the_summary_can_be_traced_to_source_and_year() -> None:
 
 def test_what_is_by_contract_stands_beside_what_the_grid_emits() -> None:
     report = replace(report_of(GPU), site=Site(zone="FR", market_intensity=5, environ={}))
-    assert "CO2e by contract (market-based)" in summary_text(report.summary())
+    assert "CO2e by contract (market-based)" in summary_view(report.summary()).text()
 
 
 def test_each_figure_of_the_file_names_the_factors_behind_it() -> None:

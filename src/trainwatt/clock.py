@@ -1,4 +1,4 @@
-"""Time: one object to pass where the time matters, so that hours can be tested in milliseconds."""
+"""Time source that tests can replace, so that hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The clocks of one machine, all in seconds."""
+    """Clocks of one machine, all in seconds."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary origin; never goes back."""
+        """Return seconds since an arbitrary origin; never goes back."""
         ...
 
     def wall(self) -> float:
-        """Seconds since the Unix epoch; may jump."""
+        """Return seconds since the Unix epoch; may jump."""
         ...
 
     def asleep(self) -> float:
-        """Seconds that the machine has been suspended since an arbitrary moment, which `monotonic` leaves out."""
+        """Return the seconds of suspension since an arbitrary origin, which `monotonic` leaves out."""
         ...
 
 
@@ -26,7 +26,7 @@ _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """System clocks."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class SystemClock:
 
     @staticmethod
     def asleep() -> float:
-        """See `Clock`; always 0 where the system does not tell (it does on Linux)."""
+        """Return the seconds of suspension, see `Clock`; always 0 except on Linux, which alone reports it."""
         if _BOOTTIME is None:
             return 0.0
         return time.clock_gettime(_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -43,15 +43,16 @@ class SystemClock:
 
 SYSTEM_CLOCK: Clock = SystemClock()
 
-_SUSPENDED_S = 0.1  # less is how far apart two clocks are read
+# Smaller differences come from the two clocks being read one after the other.
+_SUSPENDED_S = 0.1
 
 
 class Since:
-    """A moment, and the wall time from it on: by the steady clock, with what the machine slept.
+    """A moment, and the wall time after it from the monotonic clock plus any suspension.
 
     Attributes:
-        monotonic_s: when it was, by the steady clock.
-        wall_s: the same, seconds since the Unix epoch.
+        monotonic_s: the moment by the monotonic clock.
+        wall_s: the same moment, seconds since the Unix epoch.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -60,10 +61,10 @@ class Since:
 
     @property
     def suspended_s(self) -> float:
-        """How long the machine has slept since."""
+        """Seconds of suspension since then."""
         asleep_s = self._clock.asleep() - self._asleep_s
         return asleep_s if asleep_s > _SUSPENDED_S else 0.0
 
     def wall_at(self, monotonic_s: float) -> float:
-        """The wall time, seconds since the Unix epoch, at a time of the steady clock."""
+        """Return the wall time, seconds since the Unix epoch, at a time of the monotonic clock."""
         return self.wall_s + monotonic_s - self.monotonic_s + self.suspended_s

@@ -1,4 +1,4 @@
-"""What a record says of the software and the machine that made it."""
+"""Software versions and machine size for a record."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from trainwatt.version import __version__
 
 @cache
 def environment() -> dict[str, Any]:
-    """Versions and size of the machine, JSON-able."""
-    import platform  # noqa: PLC0415  # not when trainwatt is imported: both take a while
+    """Return versions and machine size, JSON-able."""
+    # Both are slow to import, so `import trainwatt` must not load them.
+    import platform  # noqa: PLC0415
 
     import psutil  # noqa: PLC0415
 

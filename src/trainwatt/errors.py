@@ -1,17 +1,17 @@
-"""What trainwatt raises."""
+"""Exceptions of trainwatt."""
 
 from __future__ import annotations
 
 
 class ArgumentError(ValueError):
-    """A bad argument, told before training starts.
+    """A bad argument, found before training starts.
 
-    The message names the argument, what was given and what would be right.
+    The message names the argument, the given value and the expected one.
 
     Args:
         argument: the name as the user typed it, e.g. ``"interval"``.
-        given: the value that was given.
-        expected: what would be right, e.g. ``"a positive number of seconds"``.
+        given: the given value.
+        expected: a description of valid values, e.g. ``"a positive number of seconds"``.
     """
 
     def __init__(self, argument: str, given: object, expected: str) -> None:
@@ -22,15 +22,15 @@ class ArgumentError(ValueError):
 
 
 class SourceError(Exception):
-    """A power source could not be read this time; a later read may succeed."""
+    """A failed read of a power source; a later read may succeed."""
 
 
 class SourceLostError(SourceError):
-    """A power source is gone for good, e.g. a GPU that has fallen off the bus.
+    """A power source that is permanently gone, e.g. a GPU that has fallen off the bus.
 
     Args:
-        message: what happened.
-        missed_j: joules drawn since the source last told the truth, where another sensor tells.
+        message: the reason.
+        missed_j: joules drawn since the last valid reading, if another sensor measured them.
     """
 
     def __init__(self, message: str, missed_j: float = 0.0) -> None:

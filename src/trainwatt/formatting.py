@@ -1,4 +1,4 @@
-"""Figures as a person reads them, and a table of them."""
+"""Human-readable figures and plain-text tables."""
 
 from __future__ import annotations
 
@@ -6,51 +6,60 @@ import math
 from collections.abc import Iterable, Sequence
 
 from trainwatt.quantity import Quantity
-from trainwatt.units import G_PER_KG, J_PER_KWH, J_PER_WH, S_PER_H, WH_PER_KWH, j_from_kwh
+from trainwatt.units import G_PER_KG, J_PER_KWH, S_PER_H, WH_PER_KWH
 
 _GAP = "  "
-_MASSES = ((1.0, 1.0, "kg"), (1e-5, G_PER_KG, "g"))  # from so many kg on
+
+# Least value in kWh or kg, factor to the unit, unit.
+_ENERGIES = ((1.0, 1.0, "kWh"), (1e-4, WH_PER_KWH, "Wh"))
+_MASSES = ((1.0, 1.0, "kg"), (1e-5, G_PER_KG, "g"))
+
+
+def energy_unit(kwh: float) -> tuple[float, str]:
+    """Return the unit in which an energy reads best: J below 0.1 Wh, Wh below 1 kWh, else kWh.
+
+    Args:
+        kwh: the energy, or the largest of several that share the unit.
+
+    Returns:
+        The factor from kWh to the unit, and the unit.
+    """
+    return next(((factor, unit) for least_kwh, factor, unit in _ENERGIES if kwh >= least_kwh), (J_PER_KWH, "J"))
 
 
 def energy_text(kwh: float) -> str:
-    """Energy in the unit that reads best, with three significant figures."""
-    joules = j_from_kwh(kwh)
-    if joules < J_PER_WH / 10:
-        return f"{figures(joules)} J"
-    if joules < J_PER_KWH:
-        return f"{figures(joules / J_PER_WH)} Wh"
-    return f"{figures(kwh)} kWh"
+    """Format an energy in the unit that reads best, with three significant figures."""
+    factor, unit = energy_unit(kwh)
+    return f"{figures(kwh * factor)} {unit}"
 
 
 def energy_range_text(kwh: Quantity) -> str:
-    """Energy with its range, in one unit."""
-    factor, unit = (WH_PER_KWH, "Wh") if kwh.central < 1 else (1.0, "kWh")
-    if kwh.central * WH_PER_KWH < 0.1:
-        factor, unit = J_PER_KWH, "J"
+    """Format an energy and its range in one unit."""
+    factor, unit = energy_unit(kwh.central)
     return f"{figures(kwh.central * factor)} {unit} ({figures(kwh.low * factor, 2)} to {figures(kwh.high * factor, 2)})"
 
 
 def mass_range_text(kg: Quantity) -> str:
-    """A mass with its range, in one unit, with two significant figures."""
+    """Format a mass and its range in one unit, with two significant figures."""
     factor, unit = _mass_unit(kg.central)
     return f"{figures(kg.central * factor, 2)} {unit} ({figures(kg.low * factor, 2)} to {figures(kg.high * factor, 2)})"
 
 
 def mass_text(kg: float) -> str:
-    """A mass in the unit that reads best, with two significant figures."""
+    """Format a mass in the unit that reads best, with two significant figures."""
     factor, unit = _mass_unit(kg)
     return f"{figures(kg * factor, 2)} {unit}"
 
 
 def _mass_unit(kg: float) -> tuple[float, str]:
-    """What to multiply kilograms by, and what that is then."""
+    """Return the factor from kilograms to the unit that reads best, and the unit."""
     return next(
         ((factor, unit) for least_kg, factor, unit in _MASSES if kg >= least_kg), (1e6, "mg") if kg else (G_PER_KG, "g")
     )
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in its two largest units."""
+    """Format a duration in its two largest units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < S_PER_H:
@@ -59,7 +68,7 @@ def duration_text(seconds: float) -> str:
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell: the first and the last to the left, the rest to the right."""
+    """Align columns at their widest cell: the first and last to the left, the others to the right."""
     cells = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
@@ -70,7 +79,7 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def figures(value: float, digits: int = 3) -> str:
-    """A number with so many significant figures and no exponent."""
+    """Format a number with a given number of significant figures and no exponent."""
     if value == 0:
         return "0"
     value = float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""A figure with its range."""
+"""Figures with an uncertainty range."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from trainwatt.errors import ArgumentError
 
 
 class Ranged(Protocol):
-    """A factor with its range, as far as a product needs it."""
+    """Protocol of a factor with an uncertainty range."""
 
     @property
     def value(self) -> float:
-        """Its central value."""
+        """Central value."""
         ...
 
     @property
     def low(self) -> float:
-        """The lower end of its range."""
+        """Lower end of the range."""
         ...
 
     @property
     def high(self) -> float:
-        """The upper end of its range."""
+        """Upper end of the range."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A figure with its range.
+    """A figure with an uncertainty range.
 
     Raises:
-        ArgumentError: unless ``low <= central <= high``.
+        ArgumentError: if not ``low <= central <= high``.
     """
 
     low: float
@@ -46,10 +46,10 @@ class Quantity:
             raise ArgumentError("central", self.central, f"between low={self.low!r} and high={self.high!r}")
 
     def times(self, *factors: Ranged) -> Quantity:
-        """The product with some factors, whose relative errors are independent: their logarithms add up in quadrature.
+        """Multiply by factors whose relative errors are independent; their logarithms add up in quadrature.
 
-        ``ln(high / central) = sqrt(sum of ln(high_i / central_i)^2)``, and likewise below. Where the central figure is
-        0 there is no ratio, and the range is that of the products of the bounds.
+        ``ln(high / central) = sqrt(sum of ln(high_i / central_i)^2)``, and likewise for ``low``. If the central figure
+        is 0, no ratio exists; the range is then that of the products of the bounds.
         """
         central = self.central * math.prod(factor.value for factor in factors)
         if central <= 0:
@@ -59,27 +59,27 @@ class Quantity:
         return Quantity(central / spread(lows), central, central * spread(highs))
 
     def scaled(self, by: float) -> Quantity:
-        """The product with an exact number of at least 0."""
+        """Multiply by an exact number of at least 0."""
         return Quantity(self.low * by, self.central * by, self.high * by)
 
     def plus(self, other: Quantity) -> Quantity:
-        """The sum with a quantity that is wrong in the same direction."""
+        """Add a quantity whose error is fully correlated, so that both ranges add up."""
         return Quantity(self.low + other.low, self.central + other.central, self.high + other.high)
 
     def text(self, unit: str) -> str:
-        """The figure and its range with two significant figures, e.g. ``1.2 kg (0.40 to 2.0)``."""
+        """Format the figure and its range with two significant figures, e.g. ``1.2 kg (0.40 to 2.0)``."""
         return f"{_figures(self.central)} {unit} ({_figures(self.low)} to {_figures(self.high)})"
 
     def to_dict(self) -> dict[str, float]:
-        """A JSON-able form."""
+        """Return a JSON-able form."""
         return {"low": self.low, "central": self.central, "high": self.high}
 
 
 def spread(ratios: Iterable[float]) -> float:
-    """How far a product may be from its central figure, as a ratio of at least 1.
+    """Return the largest deviation of a product from its central figure, as a ratio of at least 1.
 
-    The relative errors of its parts are independent of each other, so that their logarithms add up in quadrature:
-    ``exp(sqrt(sum of ln(ratio)^2))``. A ratio of 0 tells nothing of that side: infinity.
+    The relative errors of the parts are independent, so their logarithms add up in quadrature: ``exp(sqrt(sum of
+    ln(ratio)^2))``. A ratio of 0 leaves that side unbounded: infinity.
 
     Args:
         ratios: ``high / central``, or ``low / central``, of each part.
@@ -88,7 +88,7 @@ def spread(ratios: Iterable[float]) -> float:
 
 
 def _figures(value: float) -> str:
-    """A number with two significant figures and no exponent."""
+    """Format a number with two significant figures and no exponent."""
     rounded = f"{value:.1e}"
     exponent = int(rounded.partition("e")[2])
     return f"{float(rounded):.{max(0, 1 - exponent)}f}" if value else "0"

@@ -1,4 +1,4 @@
-"""Every conversion factor, once."""
+"""Unit conversion factors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MILLI = 1e-3
 
 
 def kwh_from_j(joules: float) -> float:
-    """Kilowatt hours from joules."""
+    """Convert joules to kilowatt hours."""
     return joules / J_PER_KWH
 
 
 def j_from_kwh(kwh: float) -> float:
-    """Joules from kilowatt hours."""
+    """Convert kilowatt hours to joules."""
     return kwh * J_PER_KWH

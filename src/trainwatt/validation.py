@@ -1,4 +1,4 @@
-"""Checks of arguments that modules share."""
+"""Argument checks that several modules share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from trainwatt.errors import ArgumentError
 
 
 def positive(argument: str, value: float, expected: str) -> float:
-    """A number above 0 and finite.
+    """Return the value as a float if it is finite and above 0.
 
     Raises:
-        ArgumentError: anything else.
+        ArgumentError: if it is anything else.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:
@@ -20,10 +20,10 @@ def positive(argument: str, value: float, expected: str) -> float:
 
 
 def calibration(idle_w: float | None, full_w: float | None) -> None:
-    """The watts with which a user calibrates the estimate of a processor.
+    """Check the watts with which a user calibrates the estimate of a CPU.
 
     Raises:
-        ArgumentError: not positive, or more at rest than at full load.
+        ArgumentError: if a value is not positive, or the idle value exceeds the full-load value.
     """
     for name, watts in (("idle_w", idle_w), ("full_w", full_w)):
         if watts is not None:

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock, run_until
 from trainwatt.power.device import Device, Found
 from trainwatt.projection.plan import Plan
 from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt.records.snapshot import RunSnapshot
-from trainwatt.records.summary_view import summary_text
+from trainwatt.records.summary_view import summary_view
 from trainwatt.sampling.sampler import Sampler
+from trainwatt.testing import ScriptedCounter, VirtualClock, run_until
 from trainwatt.tracking.session import Session
 from trainwatt.tracking.settings import Settings
 
@@ -33,7 +32,7 @@ class Attempt:
         self.clock = VirtualClock()
         self.sampler = Sampler(self.clock, threaded=False)
         device = Device(f"gpu:GPU-{host}", "gpu", "Board", "measured", "a counter", 0.95, 1.05)
-        meter = StandInCounter(self.clock, lambda time_s: WATTS * time_s, device=device)
+        meter = ScriptedCounter(self.clock, lambda time_s: WATTS * time_s, device=device)
         checked = Settings.check(output_dir=output_dir, run_name="run", zone="FR", verbose=False)
         self.session = Session(checked, found=Found((meter,)), sampler=self.sampler)
         if state is not None:
@@ -72,7 +71,7 @@ def test_a_resumed_training_reports_the_whole_and_each_attempt(tmp_path: Path) -
     assert [each.total_j for each in whole.attempts] == pytest.approx([WATTS * EPOCH_S] * 2)
     assert [each.lost_j for each in whole.attempts] == [0, 0]
     assert whole.metrics()["energy/total_kwh"] == pytest.approx(2 * WATTS * EPOCH_S / 3.6e6)
-    assert ", 0.278 Wh in 1 earlier attempt\n" in summary_text(whole.summary())
+    assert ", 0.278 Wh in 1 earlier attempt\n" in summary_view(whole.summary()).text()
 
 
 def test_what_was_spent_after_the_last_checkpoint_is_counted_and_told_as_lost(tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_what_was_spent_after_the_last_checkpoint_is_counted_and_told_as_lost(tm
     whole = second.finish()
     assert joules(whole) == pytest.approx(2.6 * WATTS * EPOCH_S)
     assert whole.attempts[0].lost_j == pytest.approx(0.6 * WATTS * EPOCH_S)
-    assert "(0.167 Wh of it lost work that was made again)" in summary_text(whole.summary())
+    assert "(0.167 Wh of it lost work that was repeated)" in summary_view(whole.summary()).text()
     assert whole.summary()["attempts"][0]["lost_j"] == whole.attempts[0].lost_j
 
 

@@ -5,6 +5,7 @@ import pytest
 from trainwatt.accounting.timeline import Span, SpanKey, Timeline, merged, total_of
 
 
+@pytest.mark.slow
 def test_a_run_of_a_million_epochs_stays_small_and_adds_up() -> None:
     timeline, epochs = Timeline(), 1_000_000
     for epoch in range(epochs):

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock
 from trainwatt.distributed.process_group import (
     ALONE,
     Exchange,
@@ -21,6 +19,7 @@ from trainwatt.distributed.process_group import (
     tf_config,
 )
 from trainwatt.power.device import Device, Found, Kind
+from trainwatt.testing import ScriptedCounter, VirtualClock
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_a_collective_that_fails_is_left_alone_from_then_on(caplog: pytest.LogCa
         calls.append(own)
         raise RuntimeError("connection closed by peer")
 
-    exchange, session = Exchange(ProcessGroup(1, 2, gather)), Teller()
+    exchange, session = Exchange(ProcessGroup(1, 2, gather)), FakeSession()
     with caplog.at_level(logging.WARNING):
         exchange.figures(session)
         exchange.figures(session)
@@ -85,7 +84,7 @@ def test_a_collective_that_fails_is_left_alone_from_then_on(caplog: pytest.LogCa
 
 
 def test_one_process_by_itself_exchanges_nothing() -> None:
-    exchange, session = Exchange(ALONE), Teller()
+    exchange, session = Exchange(ALONE), FakeSession()
     exchange.figures(session)
     assert exchange.name("run") is None
     assert session.heard == []
@@ -93,13 +92,13 @@ def test_one_process_by_itself_exchanges_nothing() -> None:
 
 def test_a_process_whose_measuring_has_failed_still_takes_part() -> None:
     told: list[Any] = []
-    exchange, session = Exchange(ProcessGroup(0, 2, lambda own: told.append(own) or [own, "other"])), Teller(None)
+    exchange, session = Exchange(ProcessGroup(0, 2, lambda own: told.append(own) or [own, "other"])), FakeSession(None)
     exchange.figures(session)
     assert told == [None]
     assert session.heard == [[None, "other"]]
 
 
-class Teller:
+class FakeSession:
     """A session that keeps what it hears."""
 
     def __init__(self, says: Any = "told") -> None:
@@ -115,7 +114,7 @@ class Teller:
         raise AssertionError
 
 
-def _meter(name: str, kind: Kind) -> StandInCounter:
-    meter = StandInCounter(VirtualClock(), lambda _: 0.0)
+def _meter(name: str, kind: Kind) -> ScriptedCounter:
+    meter = ScriptedCounter(VirtualClock(), lambda _: 0.0)
     meter.device = replace(Device("", "gpu", "Stand-in", "measured", "a counter"), id=name, kind=kind)
     return meter

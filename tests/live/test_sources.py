@@ -106,7 +106,7 @@ def test_what_is_no_carbon_intensity_is_refused(source: Any, bad: object) -> Non
         "data": [{"from": time_, "to": time_, "intensity": {"forecast": bad, "actual": bad}}],
         "records": [{"Minutes5UTC": "2018-01-20T12:00:00", "PriceArea": "DK1", "CO2Emission": bad}],
     }
-    with pytest.raises(ValueError, match="no carbon intensity"):
+    with pytest.raises(ValueError, match="not a valid carbon intensity"):
         provider.actual(NOW_S)[0].parse(payload)
 
 

@@ -77,13 +77,13 @@ def test_what_is_said_goes_before_what_is_detected(tmp_path: Path) -> None:
         ("pue = 0.5", r"trainwatt.toml: pue=0.5: expected a number of at least 1"),
         ('pue = "low"', r"trainwatt.toml: pue='low': expected a number"),
         ("pue = true", r"trainwatt.toml: pue=True: expected a number"),
-        ("zone = 33", r"trainwatt.toml: zone=33: expected a text in quotes"),
+        ("zone = 33", r"trainwatt.toml: zone=33: expected a string in quotes"),
         ('zone = "Frnace"', r"trainwatt.toml: zone='Frnace': .* did you mean 'FRANCE'"),
         ('cloud = "gcp/europe-west99"', r"trainwatt.toml: cloud=.* did you mean 'gcp/europe-west9'"),
         ("carbon_intensity = []", r"trainwatt.toml: carbon_intensity=\[\]: expected a number of gCO2e/kWh, or"),
         ('carbon_intensity = "mars"', r"trainwatt.toml: carbon_intensity='mars': .*'electricitymaps', 'gb'"),
-        ('country = "FR"', r"trainwatt.toml: country='FR': expected a key among .*zone"),
-        ("\nzone == 1", r"trainwatt.toml='.*etc/trainwatt.toml': expected a file in TOML; .*line 2"),
+        ('country = "FR"', r"trainwatt.toml: country='FR': expected one of the keys .*zone"),
+        ("\nzone == 1", r"trainwatt.toml='.*etc/trainwatt.toml': expected a valid TOML file; .*line 2"),
     ],
 )
 def test_an_error_in_the_file_names_file_key_and_what_would_be_right(tmp_path: Path, text: str, message: str) -> None:
@@ -99,7 +99,7 @@ def test_an_error_in_the_file_names_file_key_and_what_would_be_right(tmp_path: P
         ({"TRAINWATT_PUE": "0.5"}, "TRAINWATT_PUE=0.5: expected a number of at least 1"),
         ({"TRAINWATT_ZONE": "Frnace"}, "TRAINWATT_ZONE='Frnace': .* did you mean 'FRANCE'"),
         ({"TRAINWATT_MARKET_INTENSITY": "-1"}, "TRAINWATT_MARKET_INTENSITY=-1.0: expected a number of at least 0"),
-        ({"TRAINWATT_CONFIG": "/no/such/file"}, "TRAINWATT_CONFIG='/no/such/file': expected a TOML file"),
+        ({"TRAINWATT_CONFIG": "/no/such/file"}, "TRAINWATT_CONFIG='/no/such/file': expected a readable TOML file"),
         ({"TRAINWATT_CARBON_INTENSITY": "electricitymaps"}, "TRAINWATT_CARBON_INTENSITY=.*ELECTRICITYMAPS_TOKEN"),
     ],
 )

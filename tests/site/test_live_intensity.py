@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins.grid_api import GridApi, serving
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock, run_until
 from trainwatt.api import measure
 from trainwatt.footprint.footprint import footprint
 from trainwatt.live import GreatBritain, Interval
@@ -23,10 +21,11 @@ from trainwatt.live.cache import Fetched, save
 from trainwatt.power.device import Found
 from trainwatt.quantity import Quantity
 from trainwatt.records.snapshot import RunSnapshot
-from trainwatt.records.summary_view import summary_text
+from trainwatt.records.summary_view import summary_view
 from trainwatt.sampling.sampler import Sampler
 from trainwatt.site import Site
 from trainwatt.site.live_intensity import LiveIntensity
+from trainwatt.testing import ScriptedCounter, VirtualClock, run_until
 from trainwatt.tracking.session import Session
 from trainwatt.tracking.settings import Settings
 
@@ -55,7 +54,7 @@ class Run:
         save(cache, "gb", Fetched(time.time(), 0.0, told))
         self.clock = VirtualClock(1000.0, begin_s - 1000.0)
         self.sampler = Sampler(self.clock, threaded=False)
-        found = Found((StandInCounter(self.clock, lambda time_s: 100 * time_s),))
+        found = Found((ScriptedCounter(self.clock, lambda time_s: 100 * time_s),))
         provider = GreatBritain(base_url="http://127.0.0.1:9")
         settings = Settings.check(carbon_intensity=provider, output_dir=None, interval=60.0)
         self.session = Session(settings, found=found, sampler=self.sampler)
@@ -81,7 +80,7 @@ def test_emissions_are_the_sum_over_the_hours(cache: Path) -> None:
     assert factor.value == pytest.approx(425 / 2.5, rel=0.01)
     assert factor.source == "NESO Carbon Intensity API"
     assert factor.year.endswith(time.strftime("%Y", time.gmtime()))
-    assert "by the hour" in factor.basis
+    assert "hourly" in factor.basis
     assert report.summary()["site"]["live"]["share"] == pytest.approx(1.0)
 
 
@@ -97,9 +96,9 @@ def test_hours_of_which_nothing_is_known_are_at_the_static_factor_and_said_to_be
     report = Run(cache, {0: 100.0}, this_hour_s() - 9 * HOUR_S).report_after(4.0)
     factor, static = report.site.carbon_intensity, STATIC.carbon_intensity.value
     assert factor.value == pytest.approx((2 * 100 + 2 * static) / 4, rel=0.01)  # one hour stands in for the next
-    assert "50%, at the static carbon intensity" in factor.note
+    assert "the remaining 50% of the energy uses the static carbon intensity" in factor.note
     assert "Ember" in factor.note
-    assert "50% of the energy by NESO" in summary_text(report.summary())
+    assert "50% of the energy by NESO" in summary_view(report.summary()).text()
 
 
 def test_a_source_that_fails_leaves_the_static_factor_marked_as_such(api: GridApi) -> None:
@@ -110,12 +109,12 @@ def test_a_source_that_fails_leaves_the_static_factor_marked_as_such(api: GridAp
     assert site["live"] == {
         "provider": "NESO Carbon Intensity API",
         "share": 0.0,
-        "problem": "no JSON but text/html",
+        "problem": "not JSON but text/html",
     }
     factor = site["factors"]["carbon_intensity"]
     assert factor["value"] == STATIC.carbon_intensity.value
     assert factor["source"].startswith("Ember")
-    assert "static: NESO Carbon Intensity API told nothing of this time (no JSON but text/html)" in factor["note"]
+    assert "static: NESO Carbon Intensity API has no figures for this time (not JSON but text/html)" in factor["note"]
 
 
 def test_a_run_has_live_figures_from_its_first_moments(api: GridApi) -> None:

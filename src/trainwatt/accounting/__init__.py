@@ -1,1 +1,1 @@
-"""Joules by phase and epoch: who drew them, and when."""
+"""Attribution of joules to phases and epochs."""

@@ -1,4 +1,4 @@
-"""A training in several attempts: what was spent before this one, and what of it has to be made again."""
+"""Attempts of a resumed training run: energy of earlier attempts, and the lost work that is repeated."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from trainwatt.power.device import Device
 
 T = TypeVar("T")
 
-_STATE = ("run", "status", "total_j", "phases", "devices", "attempts")  # of a summary, what a checkpoint needs
+# Fields of a summary that a checkpoint needs.
+_STATE = ("run", "status", "total_j", "phases", "devices", "attempts")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One of the runs in which a training was made.
+    """One run of a training run that was resumed from checkpoints.
 
     Attributes:
-        run: its name.
-        began: when, in ISO 8601.
-        status: how it ended.
-        seconds: how long it took.
+        run: name of the run.
+        began: start time, ISO 8601.
+        status: final status.
+        seconds: duration.
         total_j: joules of all devices.
-        lost_j: of these, what came after the checkpoint from which the next attempt went on, and was made again.
+        lost_j: lost work, included in ``total_j``: joules after the checkpoint from which the next attempt resumed.
     """
 
     run: str
@@ -36,18 +37,18 @@ class Attempt:
     lost_j: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-able form."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PriorAttempts:
-    """All attempts before the one that is going on.
+    """All attempts before the current one.
 
     Attributes:
-        phases: what they took, by phase.
-        devices: what drew it.
-        attempts: each of them, oldest first.
+        phases: energy, time and steps by phase.
+        devices: the devices that drew the energy.
+        attempts: the attempts, oldest first.
     """
 
     phases: Mapping[Phase, Span] = field(default_factory=dict)
@@ -61,27 +62,27 @@ class PriorAttempts:
 
     @property
     def seconds(self) -> float:
-        """How long they took."""
+        """Duration of all of them."""
         return sum(span.seconds for span in self.phases.values())
 
 
 def checkpoint_state(summary: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
-    """What a checkpoint must hold of a run: plain numbers, text, lists and dictionaries.
+    """Return the state of a run for a checkpoint: plain numbers, strings, lists and dictionaries.
 
     Args:
-        summary: of the run up to now, as in ``summary.json``.
-        folder: of the run, where the rest of it can be found.
+        summary: summary of the run so far, as in ``summary.json``.
+        folder: its run folder, where the rest can be found.
     """
     return {"folder": folder, **{name: summary[name] for name in _STATE}}
 
 
 def prior_attempts(state: Mapping[str, Any], found: Mapping[str, Any] | None = None) -> PriorAttempts:
-    """What was spent before a training goes on from a checkpoint.
+    """Return the attempts before a training run is resumed from a checkpoint.
 
     Args:
-        state: what the checkpoint holds, or the ``summary.json`` of a run that ended.
-        found: the ``summary.json`` of the checkpoint's own run, where it can be read: that run may have gone on. What
-            it has spent since is lost work, unless it came to its end, and so this training is a branch of it.
+        state: state from the checkpoint, or the ``summary.json`` of a run that ended.
+        found: the ``summary.json`` of the checkpoint's own run, if it can be read. That run may have continued after
+            the checkpoint. Its later energy is lost work, unless it finished: then the resumed run is a branch of it.
     """
     whole = state
     again = found is not None and _steps(found) > _steps(state)
@@ -102,5 +103,5 @@ def _steps(state: Mapping[str, Any]) -> int:
 
 
 def _made(kind: Callable[..., T], state: Mapping[str, Any]) -> T:
-    """Of what was written, perhaps by another version, what is known."""
+    """Construct an object from a state, ignoring fields that another version may have written."""
     return kind(**{name: value for name, value in state.items() if name in inspect.signature(kind).parameters})

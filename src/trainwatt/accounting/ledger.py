@@ -1,4 +1,4 @@
-"""From marks on the clock to spans of energy: what turns events into the timeline."""
+"""Ledger that turns timestamped marks into spans of energy."""
 
 from __future__ import annotations
 
@@ -15,66 +15,75 @@ from trainwatt.accounting.timeline import Phase, Span, SpanKey, Timeline
 
 
 class EnergySource(Protocol):
-    """Where joules come from: a sampler's lease, or a test's own."""
+    """Protocol of a source of cumulative joules, e.g. a lease on a sampler."""
 
     def joules_at(self, time_s: float) -> dict[str, float]:
-        """Cumulative joules by device id at a time."""
+        """Return cumulative joules by device id at a time."""
         ...
 
 
 @dataclass(slots=True)
 class _Mark:
-    """From this time on the run is in this phase."""
+    """Change of phase at a time.
+
+    Attributes:
+        time_s: time from which the phase holds.
+        key: epoch and phase from then on.
+        steps: steps of the whole run up to this mark.
+        entries: 1 if the phase begins here, 0 if it continues.
+    """
 
     time_s: float
     key: SpanKey
-    steps: int  # of the whole run, up to this mark
-    entries: int  # 1 where the phase begins here, 0 where it goes on
+    steps: int
+    entries: int
 
 
 class Ledger:
-    """Books every joule between its first and its last mark to exactly one phase of one epoch.
+    """Ledger that books every joule between its first and last mark to exactly one phase of one epoch.
 
-    Marks are timestamps; their energy is booked once the source's figures for it are settled. Cumulative joules are
-    read once at each mark and used for both sides of it, so that spans add up exactly.
+    Marks are timestamps. Their energy is booked once the readings for that time are final. Cumulative joules are read
+    once at each mark and used for both sides of it, so spans add up exactly.
 
     Args:
         source: cumulative joules by device.
-        time_s: when the run begins.
+        time_s: begin of the run.
     """
 
     def __init__(self, source: EnergySource, time_s: float) -> None:
         self.timeline = Timeline()
         self.power = PowerHistory()
         self.begin_s = self.booked_s = time_s
-        self.end_s = math.inf  # until it is closed
+        # Infinite until `close`.
+        self.end_s = math.inf
         self.steps = 0
         self._source = source
         self._profile = StepProfile()
         self._marks_of_batches = BatchMarks()
         self._entered: set[Phase] = set()
-        self._booked_j: dict[str, float] | None = None  # known once the first figures are settled
+        # None until the first readings are final.
+        self._booked_j: dict[str, float] | None = None
         self._stack: list[Phase] = []
         self._epoch = 0
         self._marks = deque([_Mark(time_s, SpanKey(0, "other"), 0, 1)])
 
     @property
     def epoch(self) -> int:
-        """The current epoch, counted from 0."""
+        """Current epoch, counted from 0."""
         return self._epoch
 
     @property
     def booked_j(self) -> float:
-        """Joules of all that is booked."""
+        """Joules booked so far."""
         return sum(span.total_j for _, span in self.timeline.phases())
 
     @property
     def settled_epoch(self) -> int:
-        """All epochs before this one are booked in full."""
+        """First epoch that is not fully booked; all earlier ones are."""
         return self._marks[0].key.epoch
 
     def begin(self, phase: Phase, time_s: float, epoch: int | None = None) -> None:
-        """Enter a phase; phases nest, and the innermost one is charged."""
+        """Enter a phase; phases nest, and energy is booked to the innermost one."""
         if epoch is not None:
             self._epoch = epoch
         self._stack.append(phase)
@@ -84,7 +93,7 @@ class Ledger:
             self._marks_of_batches.refresh(time_s)
 
     def end(self, phase: Phase, time_s: float) -> None:
-        """Leave a phase, and any left open inside it; one that was not entered changes nothing."""
+        """Leave a phase and any phases open inside it; ignored if the phase was not entered."""
         if phase not in self._stack:
             return
         while self._stack.pop() != phase:
@@ -92,32 +101,33 @@ class Ledger:
         self._mark(time_s, entries=0)
 
     def step(self, count: int, time_s: float) -> None:
-        """Steps have been made."""
+        """Count completed steps."""
         self.steps += count
-        marks = self._marks_of_batches  # the same as a beat, without a further call in every step
+        # Inlined from `batch` to save a call per step.
+        marks = self._marks_of_batches
         marks.made += count
         if time_s >= marks.due_s:
             marks.mark(time_s)
 
     def batch(self, count: int, time_s: float) -> None:
-        """Batches of an evaluation have been made; with 0, something other than a step has ended."""
+        """Count completed evaluation batches; with 0, mark the end of something other than a step."""
         marks = self._marks_of_batches
         marks.made += count
         if time_s >= marks.due_s or not count:
             marks.mark(time_s)
 
     def end_epoch(self, time_s: float) -> int:
-        """Close the current epoch and return its number; what follows belongs to the next."""
+        """Close the current epoch and return its number; later energy belongs to the next epoch."""
         self._epoch += 1
         self._mark(time_s, entries=0)
         return self._epoch - 1
 
     def close(self, time_s: float) -> None:
-        """The run ends here: what is drawn later is not its own."""
+        """End the run at this time; later energy is not booked."""
         self.end_s = time_s
 
     def book(self, until_s: float) -> None:
-        """Book all energy up to a time whose figures are settled."""
+        """Book all energy up to a time whose readings are final."""
         until_s = min(until_s, self.end_s)
         if until_s < self.begin_s:
             return
@@ -134,7 +144,7 @@ class Ledger:
             self.timeline.add(mark.key, span)
 
     def unbooked(self, now_s: float) -> Iterator[tuple[SpanKey, Span]]:
-        """What is not booked yet, as far as it is known now."""
+        """Yield the energy that is not booked yet, by the readings available now."""
         now_s = min(now_s, self.end_s)
         joules, from_s = self._origin_j(), self.booked_s
         last = _Mark(max(now_s, self._marks[-1].time_s), self._marks[-1].key, self.steps, 0)
@@ -145,7 +155,7 @@ class Ledger:
             joules, from_s = after_j, after.time_s
 
     def blocks(self, now_s: float) -> list[Block]:
-        """The profile, with what is not booked yet as far as it is known now."""
+        """Return the step profile, including energy that is not booked yet, by the readings available now."""
         now_s = min(now_s, self.end_s)
         profile, marks = self._profile.copy(), list(self._marks_of_batches.times)
         from_s, from_j = self.booked_s, sum(self._origin_j().values())
@@ -168,11 +178,11 @@ class Ledger:
         self._marks.append(_Mark(max(time_s, self._marks[-1].time_s), SpanKey(self._epoch, phase), self.steps, entries))
 
     def _advance_through(self, key: SpanKey, time_s: float) -> Span:
-        """Book up to a time, and cut the profile at the steps on the way."""
+        """Book up to a time, and cut the profile at the marked batches on the way."""
         span, marks = Span(), self._marks_of_batches.times
         while marks and marks[0][0] <= time_s:
-            beat_s, made = marks.pop(0)
-            self._advance_into(span, key, beat_s, made)
+            mark_s, made = marks.pop(0)
+            self._advance_into(span, key, mark_s, made)
         self._advance_into(span, key, time_s)
         return span
 
@@ -194,7 +204,7 @@ class Ledger:
 
 
 def _not_less(joules: dict[str, float], floor: dict[str, float]) -> dict[str, float]:
-    """What has been booked is not taken back when a figure is corrected downwards."""
+    """Raise values to the floor, because booked energy is not taken back if a reading is corrected downwards."""
     return {device: max(value, floor.get(device, value)) for device, value in joules.items()}
 
 

@@ -1,4 +1,4 @@
-"""Power over time, as fine as a picture of the run needs it: what is left of the samples in the run folder."""
+"""Power over time at the resolution of a plot; the run folder keeps it instead of the raw samples."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 from trainwatt.accounting.timeline import Phase
 
 _SHORTEST_S = 0.1
-_PART = 1 / 256  # of the run so far: a month takes some three thousand stretches, and a minute three hundred
+# Length of a stretch as a part of the run so far: about 3,000 stretches for a month, 300 for a minute.
+_PART = 1 / 256
 
 
 @dataclass(slots=True)
 class Stretch:
-    """Some time, with the energy of all devices in it.
+    """Energy of all devices over some time.
 
     Attributes:
-        joules: of all devices.
-        seconds: by phase.
+        joules: joules of all devices.
+        seconds: time by phase.
     """
 
     joules: float = 0.0
@@ -25,20 +26,20 @@ class Stretch:
 
     @property
     def total_s(self) -> float:
-        """All its time."""
+        """Total time of all phases."""
         return sum(self.seconds.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form, with six significant figures."""
+        """Return a JSON-able form, with six significant figures."""
         seconds = {phase: float(f"{value:.6g}") for phase, value in self.seconds.items()}
         return {"joules": float(f"{self.joules:.6g}"), "seconds": seconds}
 
 
 class PowerHistory:
-    """Stretches of time in their order, each as long as 1/256 of what lies before it, a tenth of a second at least.
+    """Consecutive stretches of time, each as long as 1/256 of the time before it, and at least 0.1 s.
 
-    Their number grows with the logarithm of the time, so that none of them is ever changed: they can be written to a
-    file as they come, and the file stays small.
+    Their number grows with the logarithm of the time, and a closed stretch never changes. They can therefore be
+    appended to a file as they close, and the file stays small.
     """
 
     def __init__(self) -> None:
@@ -47,12 +48,12 @@ class PowerHistory:
         self._total_s = 0.0
 
     def add(self, phase: Phase, seconds: float, joules: float) -> None:
-        """Some more time and energy.
+        """Add time and energy.
 
         Args:
-            phase: in which it was.
-            seconds: since the last call.
-            joules: of all devices, since the last call.
+            phase: the phase of both.
+            seconds: time since the last call.
+            joules: joules of all devices since the last call.
         """
         if seconds <= 0 and joules <= 0:
             return
@@ -63,10 +64,10 @@ class PowerHistory:
             self._close()
 
     def take(self, *, last: bool = False) -> list[Stretch]:
-        """The stretches that were closed since this was last called.
+        """Return the stretches that were closed since the last call.
 
         Args:
-            last: with the open one, since none will follow.
+            last: include the open one, since none will follow.
         """
         if last and self._open.seconds:
             self._close()

@@ -1,4 +1,4 @@
-"""The beginning of a run in blocks of steps, fine enough to tell its warm-up from what goes on."""
+"""Energy per block of steps at the beginning of a run, fine enough to separate warm-up from steady state."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import NamedTuple
 from trainwatt.accounting.timeline import Phase, SpanKey
 
 _MAX_BLOCKS = 2048
-_PART = 1 / 64  # of the time since a phase was first entered: a block is no shorter
+# Least length of a block, as a part of the time since a phase was first entered.
+_PART = 1 / 64
 
 
 class Block(NamedTuple):
-    """Some steps of one phase of one epoch, in the order in which they were made.
+    """Consecutive steps of one phase of one epoch.
 
     Attributes:
-        key: which phase of which epoch.
+        key: epoch and phase.
         steps: framework steps or evaluation batches; 0 for time in which none was completed.
-        seconds: time they took.
-        joules: energy of all devices.
+        seconds: duration.
+        joules: joules of all devices.
     """
 
     key: SpanKey
@@ -31,9 +32,9 @@ class Block(NamedTuple):
 
 @dataclass(slots=True)
 class StepProfile:
-    """Blocks in the order of time, from the beginning of the run until there are 2,048 of them.
+    """Blocks in order of time, from the beginning of the run until there are 2,048 of them.
 
-    Blocks grow with the time that has passed, so that an hour takes hardly more of them than a minute.
+    Block lengths grow with the elapsed time, so an hour takes hardly more blocks than a minute.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -43,17 +44,17 @@ class StepProfile:
 
     @property
     def full(self) -> bool:
-        """Whether no more blocks are wanted."""
+        """True if no more blocks are accepted."""
         return len(self.blocks) >= _MAX_BLOCKS
 
     def add(self, key: SpanKey, seconds: float, joules: float, made: int | None = None) -> None:
-        """Add some time and energy to the open block, and close it.
+        """Add time and energy to the open block, and close it if ``made`` is given.
 
         Args:
-            key: which phase of which epoch.
-            seconds: since the last call.
-            joules: of all devices, since the last call.
-            made: steps made since the beginning of the run; None: the block stays open.
+            key: epoch and phase.
+            seconds: time since the last call.
+            joules: joules of all devices since the last call.
+            made: completed steps since the beginning of the run; None leaves the block open.
         """
         if self.full:
             return
@@ -66,23 +67,23 @@ class StepProfile:
             self._made, self._seconds, self._joules = made, 0.0, 0.0
 
     def copy(self) -> StepProfile:
-        """One that can be gone on with by itself."""
+        """Return an independent copy."""
         return StepProfile(list(self.blocks), self._made, self._seconds, self._joules)
 
 
 def first_epoch(blocks: Iterable[Block], phase: Phase) -> list[Block]:
-    """The blocks of a phase in the first epoch that has any."""
+    """Return the blocks of a phase in the first epoch that has any."""
     own = [block for block in blocks if block.key.phase == phase]
     return [block for block in own if block.key.epoch == own[0].key.epoch]
 
 
 class BatchMarks:
-    """When steps were made: timestamps in the making, cheap enough for every step.
+    """Timestamps of completed batches, cheap enough for every step.
 
     Attributes:
-        made: steps so far, evaluation batches among them.
-        times: at some times, how many had been made.
-        due_s: when to mark the time of a step again.
+        made: completed steps so far, including evaluation batches.
+        times: marks: a time and the number of completed steps at it.
+        due_s: time from which the next step is marked.
     """
 
     __slots__ = ("_since_s", "due_s", "made", "times")
@@ -93,17 +94,17 @@ class BatchMarks:
         self._since_s = self.due_s = 0.0
 
     def refresh(self, time_s: float) -> None:
-        """Something new begins: blocks are short again."""
+        """Restart with short blocks, because a new phase begins."""
         if self.due_s < math.inf:
             self._since_s = self.due_s = time_s
 
     def mark(self, time_s: float) -> None:
-        """Cut here."""
+        """Cut the block here."""
         if self.due_s < math.inf:
             self.times.append((time_s, self.made))
             self.due_s = time_s + _PART * (time_s - self._since_s)
 
     def close(self) -> None:
-        """No more cuts are wanted."""
+        """Stop marking."""
         self.due_s = math.inf
         self.times.clear()

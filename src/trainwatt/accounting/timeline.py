@@ -1,4 +1,4 @@
-"""What happened: the energy, time and steps of every phase of every epoch. Nothing derived."""
+"""Energy, time and steps of every phase of every epoch; raw figures only, nothing derived."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ Phase = Literal["setup", "sanity_check", "train", "validate", "test", "predict",
 PHASES: tuple[Phase, ...] = get_args(Phase)
 INFERENCE: tuple[Phase, ...] = ("validate", "test", "predict")
 _MAX_SPANS = 8192
-_RECENT_EPOCHS = 256  # never merged
+# Never merged.
+_RECENT_EPOCHS = 256
 
 
 class SpanKey(NamedTuple):
-    """Which phase of which epoch."""
+    """An epoch and a phase."""
 
     epoch: int
     phase: Phase
@@ -23,12 +24,12 @@ class SpanKey(NamedTuple):
 
 @dataclass(slots=True)
 class Span:
-    """One phase of one epoch, or of several.
+    """Energy, time and steps of one phase of one epoch, or of several.
 
     Attributes:
-        seconds: time spent in it.
+        seconds: duration.
         joules: energy by device id.
-        entries: how often it was entered, e.g. the number of evaluations.
+        entries: number of times the phase was entered, e.g. the number of evaluations.
         steps: framework steps within it.
     """
 
@@ -51,23 +52,23 @@ class Span:
             self.joules[device] = self.joules.get(device, 0.0) + joules
 
     def since(self, before: Span) -> Span:
-        """What has been added to this span since it was ``before``."""
+        """Return the difference to an earlier state of this span."""
         joules = {device: value - before.joules.get(device, 0.0) for device, value in self.joules.items()}
         entries, steps = self.entries - before.entries, self.steps - before.steps
         return Span(self.seconds - before.seconds, joules, entries, steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-able form."""
         return {"seconds": self.seconds, "entries": self.entries, "steps": self.steps, "joules": dict(self.joules)}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Span:
-        """The inverse of :meth:`to_dict`."""
+        """Restore a span from :meth:`to_dict`."""
         return cls(state["seconds"], dict(state["joules"]), state["entries"], state["steps"])
 
 
 def merged(spans: Iterable[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
-    """Spans added up by phase, in the order of :data:`PHASES`; phases that did not happen are absent."""
+    """Add up spans by phase, in the order of :data:`PHASES`; phases that did not happen are absent."""
     by_phase: dict[Phase, Span] = {}
     for key, span in spans:
         by_phase.setdefault(key.phase, Span()).add(span)
@@ -75,7 +76,7 @@ def merged(spans: Iterable[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
 
 
 def total_of(phases: Mapping[Phase, Span]) -> Span:
-    """The sum of several phases."""
+    """Return the sum of several phases."""
     total = Span()
     for span in phases.values():
         total.add(span)
@@ -83,7 +84,7 @@ def total_of(phases: Mapping[Phase, Span]) -> Span:
 
 
 class Timeline:
-    """Spans by epoch and phase. They partition the run: their energies add up to the total, always."""
+    """Spans by epoch and phase. They partition the run, so their energies always add up to the total."""
 
     def __init__(self) -> None:
         self._spans: dict[SpanKey, Span] = {}
@@ -97,18 +98,18 @@ class Timeline:
         return iter(self._spans.items())
 
     def add(self, key: SpanKey, span: Span) -> None:
-        """Add to a span; the memory of very long runs is bounded by merging neighbouring old epochs."""
+        """Add to a span; neighbouring old epochs are merged to bound the memory of very long runs."""
         self._spans.setdefault(key, Span()).add(span)
         self._by_phase.setdefault(key.phase, Span()).add(span)
         if len(self._spans) > _MAX_SPANS:
             self._condense(key.epoch)
 
     def epoch(self, epoch: int) -> Iterator[tuple[SpanKey, Span]]:
-        """The spans of one recent epoch."""
+        """Return the spans of one recent epoch."""
         return ((key, self._spans[key]) for phase in PHASES if (key := SpanKey(epoch, phase)) in self._spans)
 
     def phases(self) -> Iterator[tuple[SpanKey, Span]]:
-        """The whole run by phase, each under epoch 0."""
+        """Return the whole run by phase, each under epoch 0."""
         return ((SpanKey(0, phase), span) for phase, span in self._by_phase.items())
 
     def _condense(self, epoch: int) -> None:

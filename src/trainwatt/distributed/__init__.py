@@ -1,1 +1,1 @@
-"""The processes of a job: who they are, what each has measured, the job as a whole."""
+"""Distributed jobs: ranks, the record of each rank, and the aggregated job."""

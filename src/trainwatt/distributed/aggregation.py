@@ -1,4 +1,4 @@
-"""Several processes of a job -> the job: each device is counted once, whoever has read it."""
+"""Aggregation of rank records into a job; each device counts once, even if several ranks have read it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from trainwatt.accounting.timeline import PHASES, Phase, Span
 from trainwatt.distributed.rank_record import RankRecord, summed
 from trainwatt.power.device import Device
 
-Stretch = tuple[float, float]  # from and to, seconds since the Unix epoch
+# Begin and end, seconds since the Unix epoch.
+Stretch = tuple[float, float]
 
 _WORST = ("failed", "killed", "interrupted", "running", "finished")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What several processes have measured together.
+    """Aggregated measurements of a job's processes.
 
     Attributes:
-        phases: the job by phase: joules of all devices; time, steps and entries of its first process.
-        devices: each once.
-        shards: what it was made of, by rank.
+        phases: the job by phase; joules of all devices, time, steps and entries of its leading process.
+        devices: each device once.
+        shards: the aggregated records, by rank.
         epochs: number of closed epochs.
-        status: the worst of all.
+        status: the worst status of all processes.
     """
 
     phases: Mapping[Phase, Span] = field(default_factory=dict)
@@ -39,34 +40,34 @@ class Job:
 
     @property
     def gaps_s(self) -> dict[str, float]:
-        """Seconds without a figure, by device id: as the first that reads it tells."""
+        """Seconds without a reading, by device id; from the lowest rank that reads the device."""
         return {name: gap_s for shard in reversed(self.shards) for name, gap_s in shard.gaps_s.items()}
 
     @property
     def notes(self) -> dict[str, str]:
-        """What went wrong with a device, by device id."""
+        """Errors of a device, by device id."""
         return {name: note for shard in reversed(self.shards) for name, note in shard.notes.items()}
 
     @property
     def sampler_cpu_s(self) -> float:
-        """CPU time that measuring took, in all processes."""
+        """CPU time spent on measuring, in all processes."""
         return sum(shard.sampler_cpu_s for shard in self.shards)
 
     @property
     def expected(self) -> int:
-        """How many processes it should have at least, as they tell."""
+        """Largest world size that the records state, at least as many processes should exist."""
         return max((shard.count for shard in self.shards), default=0)
 
 
 def aggregate(shards: Iterable[RankRecord]) -> Job:
-    """Join what processes have measured; their order does not matter, and what is given twice counts once.
+    """Aggregate rank records into a job.
 
-    A device that several processes have read counts over the union of their times: by the first of them, in the order
-    of their ranks, and by the others only where those before did not measure. At the edge of such a stretch the power
-    within a slice is taken as even.
+    The order of the records does not matter, and duplicates count once. If several processes have read a device, its
+    energy counts over the union of their times. The lowest rank counts first; higher ranks only fill the times that it
+    did not measure. If such a time begins or ends within a slice, power is taken as constant in the slice.
 
     Args:
-        shards: of one job; of one process the latest counts.
+        shards: records of one job; the latest record of each process counts.
     """
     known = sorted(_latest(shards), key=lambda shard: (shard.rank, shard.from_s, shard.id))
     times = [_lead(group) for group in _side_by_side(known)]
@@ -91,12 +92,12 @@ def aggregate(shards: Iterable[RankRecord]) -> Job:
 
 
 def uncovered(from_s: float, to_s: float, taken: Sequence[Stretch]) -> float:
-    """The part of a stretch of time, 0 to 1, that others leave.
+    """Return the part of a time interval, 0 to 1, that other intervals do not cover.
 
     Args:
-        from_s: where the stretch begins.
-        to_s: where it ends.
-        taken: those others, which may overlap.
+        from_s: begin of the interval.
+        to_s: end of the interval.
+        taken: the other intervals, which may overlap.
     """
     if to_s <= from_s:
         return 0.0
@@ -124,7 +125,7 @@ def _age(shard: RankRecord) -> tuple[float, bool, float]:
 
 
 def _side_by_side(shards: Sequence[RankRecord]) -> Iterable[list[RankRecord]]:
-    """Groups of processes that ran at the same time; a job that was started anew has several."""
+    """Yield groups of processes that ran at the same time; a restarted job has several."""
     group: list[RankRecord] = []
     end_s = 0.0
     for shard in sorted(shards, key=lambda shard: (shard.from_s, shard.rank, shard.id)):
@@ -138,7 +139,7 @@ def _side_by_side(shards: Sequence[RankRecord]) -> Iterable[list[RankRecord]]:
 
 
 def _lead(group: Sequence[RankRecord]) -> RankRecord:
-    """Whose time and steps are the job's: the first that came to its end, else the one that lived longest."""
+    """Return the process whose time and steps count: the lowest rank that finished, else the longest-lived."""
     return min(
         group,
         key=lambda shard: (
@@ -156,7 +157,7 @@ def _timed(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
 
 
 def _beyond(shard: RankRecord, device: str, taken: Sequence[Stretch]) -> dict[Phase, float]:
-    """Joules of a device by phase, in the time that was not taken by those before."""
+    """Return the joules of a device by phase in the time that no earlier record covers."""
     part = uncovered(shard.from_s, shard.to_s, taken)
     if part == 0:
         return {}

@@ -1,4 +1,4 @@
-"""Which process of a job this is, and what it has to measure of its host."""
+"""Rank, world size and collective of a job, and this process's share of the host's devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from trainwatt.power.device import Device, Found
 
-# by torchrun, Lightning and Accelerate; SLURM; Open MPI; MVAPICH; Intel MPI and MPICH
+# Set by torchrun, Lightning and Accelerate; SLURM; Open MPI; MVAPICH; Intel MPI and MPICH.
 _LOCAL_RANKS = (
     "LOCAL_RANK",
     "SLURM_LOCALID",
@@ -29,77 +29,77 @@ Gather = Callable[[Any], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """The processes of a job, as one of them sees them.
+    """Processes of a job, seen from one of them.
 
     Attributes:
-        rank: its number, from 0; the first one logs and prints.
-        count: how many there are.
-        gather: a collective that gives each of them what all have given it; None where there is none.
-        job: an identity of the job by which its processes find each other's folders; empty where there is none.
+        rank: rank of this process, from 0; rank 0 logs and prints.
+        world_size: number of processes.
+        gather: an all-gather that returns the objects of all ranks to each of them; None if not available.
+        job: an identity of the job by which its processes find each other's run folders; empty if unknown.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     gather: Gather | None = None
     job: str = ""
 
     @property
-    def first(self) -> bool:
-        """Whether this one speaks for all."""
+    def is_rank_zero(self) -> bool:
+        """True if this process logs and writes for the whole job."""
         return self.rank == 0
 
     @property
-    def meets(self) -> bool:
-        """Whether they find each other by their folders, for want of a collective."""
-        return self.count > 1 and self.gather is None and bool(self.job)
+    def uses_folders(self) -> bool:
+        """True if, without a collective, the processes find each other by their run folders."""
+        return self.world_size > 1 and self.gather is None and bool(self.job)
 
 
 ALONE = ProcessGroup()
 
 
-class Teller(Protocol):
-    """A session, as far as its figures are told and heard."""
+class RankState(Protocol):
+    """Protocol of a session that exchanges its figures with other ranks."""
 
     def state(self) -> dict[str, Any] | None:
-        """What the others should know."""
+        """Return the record of this rank to send to the others."""
         ...
 
     def merge(self, states: Sequence[Any]) -> None:
-        """What the others have told."""
+        """Merge the records of all ranks."""
         ...
 
     def poll_folders(self, *, last: bool) -> None:
-        """See what the others have written."""
+        """Read the records that the other ranks have written to their run folders."""
         ...
 
 
 class Exchange:
-    """Talks to the other processes of a job by the collective that the framework has; nothing raises.
+    """Exchange of names and figures between ranks by the framework's collective; never raises.
 
     Args:
-        processes: the job's.
+        processes: the processes of the job.
     """
 
     def __init__(self, processes: ProcessGroup = ALONE) -> None:
-        self._gather = processes.gather if processes.count > 1 else None
-        self._meets = processes.meets
-        self.first = processes.first
+        self._gather = processes.gather if processes.world_size > 1 else None
+        self._uses_folders = processes.uses_folders
+        self.is_rank_zero = processes.is_rank_zero
 
     def name(self, own: str | None) -> str | None:
-        """The name that the first process gives; None where there is none, or no way to tell it."""
-        told = self._gathered(own)
-        return str(told[0]) if told and told[0] else None
+        """Return the name that rank 0 has given; None if it has none or there is no collective."""
+        names = self._gathered(own)
+        return str(names[0]) if names and names[0] else None
 
-    def figures(self, session: Teller, *, last: bool = False) -> None:
-        """Tell each other what was measured. A process whose measuring has failed takes part, too.
+    def figures(self, session: RankState, *, last: bool = False) -> None:
+        """Exchange the measured figures. A rank whose measuring has failed takes part as well.
 
         Args:
-            session: which tells and hears.
-            last: whether the run has ended.
+            session: the session of this rank.
+            last: True at the end of the run.
         """
         if self._gather is not None:
             session.merge(self._gathered(session.state()))
-        elif self._meets and self.first:
+        elif self._uses_folders and self.is_rank_zero:
             session.poll_folders(last=last)
 
     def _gathered(self, own: Any) -> Sequence[Any]:
@@ -107,51 +107,52 @@ class Exchange:
             return ()
         try:
             return self._gather(own)
-        except Exception as error:  # noqa: BLE001  # whatever the framework raises where a process is gone
+        # A framework may raise anything if a process is gone.
+        except Exception as error:  # noqa: BLE001
             self._gather = None
-            _log.warning("trainwatt: the other processes cannot be heard any more; their figures up to here count")
+            _log.warning("trainwatt: communication with the other processes failed; their figures up to now are kept")
             _log.debug("trainwatt: %s", error)
             return ()
 
 
 def leads_host(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is the first process of the job on its host; True, too, where no launcher tells.
+    """Return True if this is the first process of the job on its host, or if no launcher reports it.
 
-    To measure a host twice is harmless, for it is joined by identity.
+    Measuring a host twice is harmless, since its devices are aggregated by identity.
     """
     return next((environ[name] == "0" for name in _LOCAL_RANKS if environ.get(name)), True)
 
 
 def own_share(found: Found, *, leads: bool) -> Found:
-    """What this process is to read: what belongs to the whole host only the first one on it.
+    """Return the part of the devices that this process reads; only the first process on a host reads host-wide ones.
 
-    A set of CPUs, a container or a process that has its own figure is everyone's own.
+    Each process reads its own GPUs, CPU set, container or process, since these have figures of their own.
 
     Args:
-        found: all that can be read here.
-        leads: whether this is the first one.
+        found: all devices that can be read here.
+        leads: True if this is the first process on the host.
     """
     if leads:
         return found
-    return Found(tuple(meter for meter in found.meters if not _of_the_host(meter.device)))
+    return Found(tuple(meter for meter in found.meters if not _is_host_wide(meter.device)))
 
 
 def job_identity(environ: Mapping[str, str] = os.environ) -> str:
-    """An identity that all processes of a job agree on, by what has launched them; empty where nothing tells."""
-    told = [environ[name] for name in _JOBS if environ.get(name)]
+    """Return an identity that all processes of a job share, from launcher variables; empty if none is set."""
+    parts = [environ[name] for name in _JOBS if environ.get(name)]
     if cluster := tf_config(environ).get("cluster"):
-        told.append(json.dumps(cluster, sort_keys=True))
-    return hashlib.sha256("|".join(told).encode()).hexdigest()[:16] if told else ""
+        parts.append(json.dumps(cluster, sort_keys=True))
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16] if parts else ""
 
 
 def tf_config(environ: Mapping[str, str] = os.environ) -> Mapping[str, Any]:
-    """What ``TF_CONFIG`` tells a TensorFlow worker of its cluster; empty where it tells nothing."""
+    """Return the cluster description in ``TF_CONFIG`` of a TensorFlow worker; empty if missing or invalid."""
     try:
-        told: Any = json.loads(environ.get("TF_CONFIG", "{}"))
+        config: Any = json.loads(environ.get("TF_CONFIG", "{}"))
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
-def _of_the_host(device: Device) -> bool:
+def _is_host_wide(device: Device) -> bool:
     return device.kind != "gpu" and ("/" not in device.id or "/package-" in device.id)

@@ -1,4 +1,4 @@
-"""What one process of a job has measured, in a form that travels and that can be joined with the others'."""
+"""Measurements of one rank, in a form that can be sent and aggregated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Slice(NamedTuple):
 
     Attributes:
         from_s, to_s: seconds since the Unix epoch.
-        phases: what was spent in it, by phase.
+        phases: energy, time and steps in it, by phase.
     """
 
     from_s: float
@@ -29,22 +29,22 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RankRecord:
-    """The part of a job that one process has measured.
+    """The part of a job that one rank has measured.
 
     Attributes:
-        id: of this process in this run, unlike any other.
-        rank: its number in the job.
-        count: how many processes the job has.
+        id: unique identifier of this process in this run.
+        rank: its rank in the job.
+        count: world size of the job.
         from_s, to_s: seconds since the Unix epoch.
-        phases: all of it by phase; earlier attempts left out.
-        slices: the same over time, without a gap, to tell what of it another process has measured, too.
-        devices: what was read.
+        phases: all of its measurements by phase, without earlier attempts.
+        slices: the same over time, without a gap, to find what another process has measured as well.
+        devices: the devices that it reads.
         epochs: number of closed epochs.
         status: as in a summary.
-        gaps_s: seconds without a figure, by device id.
-        notes: what went wrong with a device, by device id.
-        sampler_cpu_s: CPU time that measuring took.
-        before: what earlier attempts took, by phase; only the first process tells it.
+        gaps_s: seconds without a reading, by device id.
+        notes: errors of a device, by device id.
+        sampler_cpu_s: CPU time spent on measuring.
+        before: energy, time and steps of earlier attempts, by phase; filled on rank 0 only.
     """
 
     id: str
@@ -64,11 +64,11 @@ class RankRecord:
 
     @property
     def seconds(self) -> float:
-        """How long it measured."""
+        """Duration of its measurement."""
         return self.to_s - self.from_s
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form; the figures of a span in a row, joules in the order of ``order``."""
+        """Return a JSON-able form; each span is a list whose joules follow the device order in ``order``."""
         order = sorted(
             {name for spans in (self.phases, self.before) for span in spans.values() for name in span.joules}
         )
@@ -92,10 +92,10 @@ class RankRecord:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> RankRecord:
-        """The inverse of :meth:`to_dict`.
+        """Restore a record from :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: if the state is not a valid record.
         """
         known = {name: value for name, value in state.items() if name in _FIELDS}
         order = state["order"]
@@ -109,10 +109,10 @@ _FIELDS = {each.name for each in fields(RankRecord)}
 
 
 class _Packed(Sequence[Slice]):
-    """Slices as they have travelled: few are ever looked at.
+    """Slices in their sent form, unpacked on access because few are ever read.
 
     Raises:
-        TypeError, ValueError: they are none.
+        TypeError, ValueError: if they are not valid slices.
     """
 
     def __init__(self, slices: Iterable[Sequence[Any]], order: list[str]) -> None:
@@ -137,32 +137,33 @@ class _Packed(Sequence[Slice]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of a list
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Course:
-    """A run over time, in a bounded number of slices.
+    """History of a run in a bounded number of slices.
 
     Args:
-        from_s: when the run begins, seconds since the Unix epoch.
+        from_s: begin of the run, seconds since the Unix epoch.
     """
 
     def __init__(self, from_s: float) -> None:
-        self._known: _Known = ((), from_s, {})  # replaced as a whole: it is read in another thread
+        # Replaced as a whole, because another thread reads it.
+        self._known: _Known = ((), from_s, {})
 
     def add(self, to_s: float, phases: Mapping[Phase, Span]) -> None:
-        """The run has taken this much by then; what was added before is not taken back.
+        """Record the cumulative figures at a time; earlier slices are never corrected downwards.
 
         Args:
             to_s: seconds since the Unix epoch.
-            phases: of the run since it began, the caller's own no longer.
+            phases: figures since the begin of the run; the caller must not change them afterwards.
         """
         slices = self.slices(to_s, phases)
         if len(slices) > len(self._known[0]):
             self._known = (slices if len(slices) <= _MAX_SLICES else _condensed(slices), to_s, phases)
 
     def slices(self, to_s: float, phases: Mapping[Phase, Span]) -> tuple[Slice, ...]:
-        """All slices, with what came after the last of them."""
+        """Return all slices, including the time since the last recorded one."""
         slices, from_s, before = self._known
         if to_s <= from_s:
             return slices
@@ -178,7 +179,7 @@ def _condensed(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
 
 
 def summed(parts: Iterable[Mapping[Phase, Span]]) -> dict[Phase, Span]:
-    """The sum of several parts of a run, by phase."""
+    """Add up several parts of a run, by phase."""
     total: dict[Phase, Span] = {}
     for phases in parts:
         for phase, span in phases.items():

@@ -1,1 +1,1 @@
-"""The meaning of energy at a site: emissions, water and cost."""
+"""Emissions, water and cost of energy at a site."""

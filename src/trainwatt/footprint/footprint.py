@@ -1,4 +1,4 @@
-"""From energy and a site to CO2e, water and cost, each with its range."""
+"""CO2e, water and cost of energy at a site, each with its range."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class _Central(NamedTuple):
     central: float
 
     def times(self, *factors: Factor) -> _Central:
-        """The product with some factors."""
+        """Multiply by factors."""
         return _Central(self.central * math.prod([factor.value for factor in factors]))
 
     def scaled(self, by: float) -> _Central:
-        """The product with a number."""
+        """Multiply by a number."""
         return _Central(self.central * by)
 
     def plus(self, other: _Central) -> _Central:
-        """The sum."""
+        """Add a figure."""
         return _Central(self.central + other.central)
 
 
@@ -36,12 +36,12 @@ A = TypeVar("A", Quantity, _Central)
 
 
 class CentralFigures(NamedTuple):
-    """What some energy means at a site, without ranges.
+    """Footprint of energy at a site, without ranges.
 
     Attributes:
-        co2e_kg: operational, location-based.
-        water_l: of the facility and of the electricity's generation.
-        cost: None where no price is known.
+        co2e_kg: operational emissions, location-based.
+        water_l: water of the facility and of electricity generation.
+        cost: None if no price is known.
     """
 
     co2e_kg: float
@@ -51,18 +51,18 @@ class CentralFigures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What some energy means at a site.
+    """Footprint of energy at a site.
 
     Attributes:
-        energy_kwh: energy of the IT.
-        facility_kwh: the same with the facility's overhead.
-        co2e_kg: operational, location-based.
-        water_l: of the facility and of the electricity's generation.
-        cost: None where no price is known.
-        currency: of the cost, an ISO 4217 code; empty where it is not known.
-        market_kg: as ``co2e_kg``, by the contracts of whoever pays: market-based; None where the user gives none.
-        embodied_kg: the run's share of what making its hardware emitted, kgCO2e; None where that is not asked for.
-        factors: every figure that goes into it, with its source.
+        energy_kwh: energy of the IT equipment.
+        facility_kwh: the same with the overhead of the facility.
+        co2e_kg: operational emissions, location-based.
+        water_l: water of the facility and of electricity generation.
+        cost: None if no price is known.
+        currency: ISO 4217 code of the cost; empty if unknown.
+        market_kg: market-based emissions, from the user's electricity contract; None if the user gives none.
+        embodied_kg: the run's share of the embodied emissions of its hardware, kgCO2e; None if not requested.
+        factors: all factors used, each with its source.
     """
 
     energy_kwh: Quantity
@@ -76,7 +76,7 @@ class Footprint:
     factors: tuple[Factor, ...]
 
     def derivation(self) -> dict[str, tuple[str, ...]]:
-        """The names of the factors that each figure was made from; figures that are not known are absent."""
+        """Map each known figure to the names of the factors that it was computed from."""
         hardware = tuple(factor.name for factor in self.factors if factor.unit == "kgCO2e")
         behind = {
             "facility_kwh": ("PUE",),
@@ -89,7 +89,7 @@ class Footprint:
         return {name: factors for name, factors in behind.items() if getattr(self, name) is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-able form."""
         return {
             "facility_kwh": self.facility_kwh.to_dict(),
             "co2e_kg": self.co2e_kg.to_dict(),
@@ -106,20 +106,20 @@ class Footprint:
 def footprint(
     energy_kwh: Quantity, site: Site, *, hours: float | None = None, embodied: Sequence[Hardware] = ()
 ) -> Footprint:
-    """The footprint of some IT energy.
+    """Return the footprint of IT energy.
 
-    ``E_facility = E_IT * PUE``; ``CO2e = E_facility * CI``; ``water = E_IT * (WUE + PUE * EWIF)``;
-    ``cost = E_facility * price`` (The Green Grid for PUE and WUE; Greenhouse Gas Protocol, scope 2, location-based, and
-    market-based where a contract's carbon intensity is given).
+    ``E_facility = E_IT * PUE``; ``CO2e = E_facility * CI``; ``water = E_IT * (WUE + PUE * EWIF)``; ``cost = E_facility
+    * price``. Sources: The Green Grid for PUE and WUE; Greenhouse Gas Protocol, scope 2, location-based, and
+    market-based if a contract's carbon intensity is given.
 
     Args:
-        energy_kwh: energy of the IT, kWh.
-        site: where it is used.
-        hours: how long the hardware was held; needed where hardware is given.
-        embodied: the hardware that was held; none: no embodied emissions.
+        energy_kwh: energy of the IT equipment, kWh.
+        site: the place where it is used.
+        hours: duration for which the hardware was held; required with ``embodied``.
+        embodied: the hardware that was held; empty means no embodied emissions.
 
     Raises:
-        ArgumentError: hardware without hours, or negative hours.
+        ArgumentError: if hardware is given without hours, or hours are negative.
     """
     return Footprint(
         energy_kwh=energy_kwh,
@@ -135,11 +135,11 @@ def footprint(
 
 
 def central_figures(kwh: float, site: Site) -> CentralFigures:
-    """What some energy means at a site, without the ranges: a tenth of the work, for what is logged at every turn.
+    """Return the footprint of energy at a site without ranges: a tenth of the work, for frequent logging.
 
     Args:
-        kwh: energy of the IT.
-        site: where it is used.
+        kwh: energy of the IT equipment.
+        site: the place where it is used.
     """
     energy = _Central(kwh)
     cost = _cost(energy, site)
@@ -161,18 +161,18 @@ def _cost(energy_kwh: A, site: Site) -> A | None:
 
 
 def embodied_kg(embodied: Sequence[Hardware], hours: float | None) -> Quantity:
-    """The share of a run in what making its hardware emitted, in kgCO2e.
+    """Return a run's share of the embodied emissions of its hardware, in kgCO2e.
 
     ``sum of n * (M_device + M_chassis / 8) * hours / (lifetime_years * 8760 * utilisation)`` (Luccioni et al. 2023,
-    "Estimating the Carbon Footprint of BLOOM", section 4.1). What is wrong with one source's masses is wrong with all
-    of them, so their ranges add up.
+    "Estimating the Carbon Footprint of BLOOM", section 4.1). Errors of one source's masses are correlated, so their
+    ranges add up.
 
     Args:
         embodied: the hardware that was held.
-        hours: for how long.
+        hours: duration for which it was held.
 
     Raises:
-        ArgumentError: no hours, or negative ones.
+        ArgumentError: if hours are missing or negative.
     """
     if hours is None or not 0 <= hours < math.inf:
         raise ArgumentError("hours", hours, "how many hours the hardware was held, at least 0")
@@ -186,19 +186,21 @@ def embodied_kg(embodied: Sequence[Hardware], hours: float | None) -> Quantity:
 
 
 def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
-    """The same run on another grid: its CO2e is ``CI_there / CI_here`` of what it is here, its hardware the same.
+    """Return the footprint of the same run on another grid; its embodied emissions stay the same.
+
+    The CO2e is ``CI_there / CI_here`` times that of the run at its site.
 
     Args:
-        here: the footprint of the run at the site.
-        site: where it happened.
-        zone: the other grid, of the same source and basis: figures of two bases are never compared.
+        here: footprint of the run at its site.
+        site: the site of the run.
+        zone: the other grid. Its source and basis must be the same: figures of two bases are never compared.
 
     Returns:
-        Its ranges are those of the other grid. No cost where the two prices do not compare, and nothing market-based: a
-        contract is for one place.
+        The footprint with the ranges of the other grid. It has no cost if the two prices do not compare, and no
+            market-based emissions, because a contract is for one place.
 
     Raises:
-        ArgumentError: an unknown zone, or one whose carbon intensity does not compare with the site's own.
+        ArgumentError: if the zone is unknown, or its carbon intensity does not compare with the site's own.
     """
     there = site.moved(zone)
     hardware = tuple(factor for factor in here.factors if factor not in site.factors)
@@ -207,9 +209,9 @@ def elsewhere(here: Footprint, site: Site, zone: str) -> Footprint:
 
 
 def ranking(here: Footprint, site: Site) -> list[tuple[str, Footprint]]:
-    """The same run on every grid that compares with the site's own, this one among them, least CO2e first.
+    """Return the footprints of the same run on all comparable grids, including its own, lowest CO2e first.
 
-    All by the yearly means of the grids, even where the run itself is accounted for by the hour.
+    All use the yearly means of the grids, even if the run itself uses hourly figures.
     """
     moved = ((zone, elsewhere(here, site, zone)) for zone in site.comparable_zones())
     return sorted(moved, key=lambda pair: pair[1].co2e_kg.central)

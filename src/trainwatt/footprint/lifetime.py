@@ -1,4 +1,4 @@
-"""Training and use of a model, over its life."""
+"""Energy of training and using a model, over its life."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainwatt.units import J_PER_KWH, kwh_from_j
 
 @dataclass(frozen=True)
 class Lifetime:
-    """What training and using a model take.
+    """Energy of training and using a model.
 
     Attributes:
         training_kwh: energy of the training.
         request_j: energy of a request.
-        break_even_requests: after so many of them use has taken as much as training.
-        expected_requests: how many are expected; None where that is not known.
-        use_kwh: energy of these.
-        training_share: the part of training in both, 0 to 1.
+        break_even_requests: number of requests after which use has taken as much energy as training.
+        expected_requests: expected number of requests; None if unknown.
+        use_kwh: energy of the expected requests.
+        training_share: training's part of the total energy, 0 to 1.
     """
 
     training_kwh: float
@@ -31,33 +31,34 @@ class Lifetime:
     training_share: float | None = None
 
     def text(self) -> str:
-        """In a sentence, or two."""
-        told = (
+        """Return one or two sentences that describe it."""
+        break_even = (
             f"Training took {self.training_kwh:.3g} kWh, a request takes {self.request_j:.3g} J: after "
-            f"{self.break_even_requests:.2g} requests use has taken as much as training."
+            f"{self.break_even_requests:.2g} requests, use has taken as much energy as training."
         )
         if self.expected_requests is None:
-            return told
+            return break_even
         return (
-            f"{told} Of the energy of training and {self.expected_requests:.2g} requests, {self.use_kwh:.3g} kWh for "
-            f"these, training is {self.training_share:.0%}."
+            f"{break_even} {self.expected_requests:.2g} requests take {self.use_kwh:.3g} kWh; training is "
+            f"{self.training_share:.0%} of the total energy."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-able form."""
         return asdict(self)
 
 
 def lifetime(training_kwh: float, request_j: float, expected_requests: float | None = None) -> Lifetime:
-    """After how many requests use has taken as much energy as training: ``training / request``.
+    """Return the number of requests after which use has taken as much energy as training: ``training / request``.
 
     Args:
-        training_kwh: energy of the training, with all that was tried on the way, if you know it.
+        training_kwh: energy of the training, including all experiments on the way if known.
         request_j: energy of a request, joules.
-        expected_requests: how many are expected in the model's life.
+        expected_requests: expected number of requests in the model's life.
 
     Raises:
-        ArgumentError: negative or infinite energy, a request that takes none, a negative number of requests.
+        ArgumentError: if an energy is negative or infinite, the energy of a request is 0, or the number of requests is
+            negative.
     """
     if not 0 <= training_kwh < math.inf:
         raise ArgumentError("training_kwh", training_kwh, "at least 0 kWh")

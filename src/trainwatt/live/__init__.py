@@ -1,4 +1,4 @@
-"""Live carbon intensity, for those who ask for it: the only part of trainwatt that uses the network.
+"""Optional live carbon intensity, the only part of trainwatt that uses the network.
 
 >>> from trainwatt import measure
 >>> from trainwatt.live import GreatBritain
@@ -19,7 +19,8 @@ __all__ = ["Denmark", "ElectricityMaps", "GreatBritain", "Interval", "Provider",
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from trainwatt.live import sources  # noqa: PLC0415  # few need them
+        # Rarely used.
+        from trainwatt.live import sources  # noqa: PLC0415
 
         return getattr(sources, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What was fetched, on the disk: runs that follow each other, or run side by side, ask once."""
+"""Disk cache of live figures, shared by successive and simultaneous runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainwatt.live.provider import Interval, grams_of
 
 @dataclass(frozen=True)
 class Fetched:
-    """All that is known of one source.
+    """All figures from one source.
 
     Attributes:
-        time_s: when it was fetched, by this machine's clock, seconds since the Unix epoch.
-        skew_s: how far the server's clock was ahead of it.
-        actual, forecast: what it told.
-        not_before_s: the server asked to be left alone until then.
+        time_s: time of the request by this machine's clock, seconds since the Unix epoch.
+        skew_s: lead of the server's clock over it, seconds.
+        actual, forecast: the figures.
+        not_before_s: earliest time of the next request that the server allows.
     """
 
     time_s: float = 0.0
@@ -34,7 +34,7 @@ class Fetched:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """``trainwatt`` in the user's folder of caches; None where there is no home."""
+    """Return ``trainwatt`` in the user's cache folder; None without a home folder."""
     base = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
     home = environ.get("HOME")
     if base:
@@ -43,7 +43,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def load(folder: Path | None, key: str) -> Fetched:
-    """What was kept; nothing where there is none or it cannot be read."""
+    """Load the cached figures; empty if missing or unreadable."""
     if folder is None:
         return Fetched()
     try:
@@ -53,7 +53,7 @@ def load(folder: Path | None, key: str) -> Fetched:
 
 
 def save(folder: Path | None, key: str, fetched: Fetched) -> None:
-    """Keep it; a reader sees the old file or the new one. What cannot be written is not kept."""
+    """Save figures to the cache; readers see the old file or the new one. Write errors are ignored."""
     if folder is None:
         return
     temporary = folder / f"{_name(key)}.{os.getpid()}-{threading.get_ident()}.new"

@@ -1,4 +1,4 @@
-"""Asks a live source now and then, in a thread of its own; answers at once, with what is known."""
+"""Periodic requests to a live source in a background thread; queries return at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _log = logging.getLogger("trainwatt")
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 1_800.0
 _REFUSED_RETRY_S = 3_600.0
-_LONGEST_WAIT_S = 86_400.0  # whatever a server asks for
-_SKEW_S = 60.0  # clocks that differ by less agree
+# Upper bound for the wait that a server requests.
+_LONGEST_WAIT_S = 86_400.0
+# Smaller clock differences are ignored.
+_SKEW_S = 60.0
 _KEEP_S = 40 * 86_400.0
 _CACHE_S = 2 * 86_400.0
 
@@ -28,62 +30,65 @@ _CACHE_S = 2 * 86_400.0
 class Feed:
     """Live carbon intensity over time.
 
-    Only its own thread uses the network: every other method answers at once. The thread ends with the process.
+    Only its own thread uses the network; all other methods return at once. The thread ends with the process.
 
     Args:
-        provider: whom to ask.
-        folder: where answers are kept for other runs; None: nowhere.
+        provider: the live source.
+        folder: cache folder shared with other runs; None disables the cache.
     """
 
     def __init__(self, provider: Provider, folder: Path | None = None) -> None:
         self.provider = provider
-        self.version = 0  # grows with every answer
-        self.problem = "no answer yet"  # why there is nothing new; empty where there is
+        # Incremented with every answer.
+        self.version = 0
+        # Reason for missing new figures; empty if there is none.
+        self.problem = "no answer yet"
         self._folder = folder
         self._actual, self._forecast = Intervals(carry_s=provider.carry_s), Intervals()
         self._skew_s = 0.0
         self._failures = 0
-        self._told = False
+        self._warned = False
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="trainwatt-live", daemon=True).start()
 
     def close(self) -> None:
-        """Ask no more; a request that is under way is left behind."""
+        """Stop the requests; a pending one is abandoned."""
         self._stop.set()
 
     def at(self, wall_s: float) -> float | None:
-        """Carbon intensity at a time of this machine's clock, gCO2e/kWh; None where it is not known."""
+        """Return the carbon intensity at a time of this machine's clock, gCO2e/kWh; None if unknown."""
         return self._actual.at(wall_s + self._skew_s)
 
     def forecast(self, begin_s: float, end_s: float) -> tuple[float, float] | None:
-        """The mean that is expected over some time, and the part of this time that the forecast covers; None: none."""
+        """Return the forecast mean over an interval, and the part of it that the forecast covers; None without one."""
         return self._forecast.mean(begin_s + self._skew_s, end_s + self._skew_s)
 
     def _run(self) -> None:
         wait_s = self._recall()
         while not self._stop.wait(wait_s):
-            wait_s = self._ask_safely()
+            wait_s = self._request_safely()
 
-    def _ask_safely(self) -> float:
+    def _request_safely(self) -> float:
         try:
-            return self._ask()
-        except Exception as error:  # noqa: BLE001  # whatever it is, a run must not lose its live figures for good
+            return self._request()
+        # Any error is retried, so that a run never loses its live figures for good.
+        except Exception as error:  # noqa: BLE001
             return self._failed(FetchError(repr(error)))
 
     def _recall(self) -> float:
-        """Take what is kept; the seconds until it is time to ask."""
+        """Load the cache; return the seconds until the next request."""
         kept, now_s = cache.load(self._folder, self.provider.key), time.time()
         if kept.actual and now_s - kept.time_s < _CACHE_S:
             self._take(kept)
         due_s = max(kept.time_s + self.provider.refresh_s, kept.not_before_s)
         return min(max(0.0, due_s - now_s), _LONGEST_WAIT_S) if kept.time_s <= now_s else 0.0
 
-    def _ask(self) -> float:
-        """One round of requests; the seconds until the next."""
+    def _request(self) -> float:
+        """Make one round of requests; return the seconds until the next."""
         now_s = time.time()
         actual, skew_s, failures = self._answers(self.provider.actual(now_s + self._skew_s))
         if not actual:
-            return self._failed(failures[-1] if failures else FetchError("no figure in the answer"))
+            return self._failed(failures[-1] if failures else FetchError("no figures in the answer"))
         forecast, _, more = self._answers(self.provider.forecast(now_s + self._skew_s))
         fetched = Fetched(now_s, skew_s, tuple(actual), tuple(forecast))
         self._failures, self.problem = 0, ""
@@ -93,12 +98,12 @@ class Feed:
         return min(max(self.provider.refresh_s, asked_s), _LONGEST_WAIT_S)
 
     def _answers(self, queries: Sequence[Query]) -> tuple[list[Interval], float, list[FetchError]]:
-        """What several requests tell, of which some may fail: intervals, the clocks' difference, the failures."""
+        """Make requests, some of which may fail; return intervals, clock skew and failures."""
         intervals: list[Interval] = []
         skew_s, failures = 0.0, []
         for query in queries:
-            told, ahead_s, error = self._answer(query)
-            intervals += told
+            found, ahead_s, error = self._answer(query)
+            intervals += found
             skew_s = ahead_s or skew_s
             failures += [error] if error else []
         return intervals, skew_s, failures
@@ -122,10 +127,10 @@ class Feed:
     def _failed(self, error: FetchError) -> float:
         self.problem = str(error)
         self._failures += 1
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             _log.warning(
-                "trainwatt: no live carbon intensity from %s (%s): the static factor stands in until there is",
+                "trainwatt: no live carbon intensity from %s (%s): the static factor is used until it is available",
                 self.provider.name,
                 error,
             )
@@ -142,8 +147,9 @@ class Feed:
 def _parsed(query: Query, payload: object) -> list[Interval]:
     try:
         intervals = query.parse(payload)
-    except Exception as error:  # noqa: BLE001  # any answer may come, and a parser may be the user's own
-        raise FetchError(f"a malformed answer: {error!r}") from None
+    # An answer may contain anything, and the parser may be the user's own.
+    except Exception as error:  # noqa: BLE001
+        raise FetchError(f"malformed answer: {error!r}") from None
     if not intervals:
-        raise FetchError("no figure in the answer")
+        raise FetchError("no figures in the answer")
     return intervals

@@ -1,4 +1,4 @@
-"""One request for JSON, with an end to it, by the standard library alone."""
+"""HTTP request for JSON with a deadline, by the standard library only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CHUNK = 65_536
 
 
 class FetchError(Exception):
-    """No answer that can be used.
+    """A request without a usable answer.
 
     Args:
-        why: what happened.
-        retry_s: how long the server asks to be left alone; None where it does not say.
-        refused: whether asking again is of no use soon: the request itself was refused.
+        why: the reason.
+        retry_s: wait that the server requests, seconds; None if it requests none.
+        refused: True if the server rejected the request itself, so that an early retry is useless.
     """
 
     def __init__(self, why: str, *, retry_s: float | None = None, refused: bool = False) -> None:
@@ -30,11 +30,11 @@ class FetchError(Exception):
 
 
 class Answer(NamedTuple):
-    """What came back.
+    """Answer of a server.
 
     Attributes:
         payload: the decoded JSON.
-        server_s: the server's clock, seconds since the Unix epoch; None where it does not tell.
+        server_s: the server's clock, seconds since the Unix epoch; None if not sent.
     """
 
     payload: Any
@@ -42,12 +42,13 @@ class Answer(NamedTuple):
 
 
 def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Answer:
-    """Get JSON, within about ``timeout_s``; no redirection is followed, which could carry a token elsewhere.
+    """Get JSON within about ``timeout_s``; redirects are not followed, because they could leak a token.
 
     Raises:
-        FetchError: no answer in time, another status than 200, or anything else than JSON.
+        FetchError: if no answer comes in time, the status is not 200, or the answer is not JSON.
     """
-    import http.client  # noqa: PLC0415  # importing them takes longer than importing the core
+    # Importing these takes longer than importing the core.
+    import http.client  # noqa: PLC0415
     import urllib.error  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
@@ -55,12 +56,13 @@ def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Answer:
         def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
             return None
 
-    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "trainwatt", **headers})  # noqa: S310  # the user's own
+    # The URL is that of a provider or the user.
+    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "trainwatt", **headers})  # noqa: S310
     deadline_s = time.monotonic() + timeout_s
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=timeout_s) as response:
             body = _read(response, deadline_s)
-            told = response.headers
+            answered = response.headers
     except urllib.error.HTTPError as error:
         with error:
             refused = 400 <= error.code < 500 and error.code not in (408, 429)
@@ -69,40 +71,40 @@ def fetch(url: str, headers: Mapping[str, str], timeout_s: float) -> Answer:
         reason = getattr(error, "reason", error)
         raise FetchError(str(reason) or type(error).__name__) from None
     try:
-        return Answer(json.loads(body), _server_s(told))
+        return Answer(json.loads(body), _server_s(answered))
     except ValueError:
-        raise FetchError(f"no JSON but {told.get_content_type()}") from None
+        raise FetchError(f"not JSON but {answered.get_content_type()}") from None
 
 
 def _read(response: Any, deadline_s: float) -> bytes:
-    """A server that sends a byte now and then never runs into a socket's timeout."""
+    """Read the body until the deadline; a socket timeout alone never ends a response that trickles in."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
         if len(body) > _MOST_BYTES:
-            raise FetchError("an answer without end")
+            raise FetchError("answer too large")
         if time.monotonic() > deadline_s:
             raise FetchError("timed out")
     return bytes(body)
 
 
 def _retry_s(headers: Message) -> float | None:
-    """``Retry-After``: seconds, or a date."""
-    told = headers.get("Retry-After", "").strip()
-    if told.isdigit():
-        return float(told)
-    date = _date_s(told)
+    """Parse ``Retry-After``: seconds, or a date."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    date = _date_s(value)
     return None if date is None else max(0.0, date - (_server_s(headers) or time.time()))
 
 
 def _server_s(headers: Message) -> float | None:
-    """``Date``, with the ``Age`` that a cache on the way has added."""
+    """Parse ``Date``, plus the ``Age`` added by a proxy cache."""
     date, age = _date_s(headers.get("Date", "")), headers.get("Age", "0").strip()
     return None if date is None else date + (float(age) if age.isdigit() else 0.0)
 
 
 def _date_s(text: str) -> float | None:
-    import email.utils  # noqa: PLC0415  # as above
+    import email.utils  # noqa: PLC0415
 
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()

@@ -1,4 +1,4 @@
-"""Carbon intensities that are known, by time."""
+"""Known carbon intensities by time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trainwatt.live.provider import Interval
 
 
 class Intervals:
-    """Intervals; a later figure for the same time takes the place of an earlier one.
+    """Intervals by time; a later figure for the same time replaces an earlier one.
 
     Args:
-        intervals: to begin with.
-        carry_s: how long the last one stands in for a later one that is not known yet.
+        intervals: initial intervals.
+        carry_s: seconds for which the last figure is used until a later one is known.
     """
 
     def __init__(self, intervals: Iterable[Interval] = (), carry_s: float = 0.0) -> None:
@@ -25,12 +25,12 @@ class Intervals:
         return len(self._begins)
 
     def updated(self, intervals: Iterable[Interval], *, since_s: float) -> Intervals:
-        """With some more, without those that ended before ``since_s``."""
+        """Return a copy with more intervals, and without those that ended before ``since_s``."""
         kept = (each for each in self._by_begin.values() if each.end_s >= since_s)
         return Intervals((*kept, *intervals), self._carry_s)
 
     def at(self, time_s: float) -> float | None:
-        """Carbon intensity at a time, gCO2e/kWh; None where nothing tells."""
+        """Return the carbon intensity at a time, gCO2e/kWh; None if unknown."""
         number = bisect_right(self._begins, time_s)
         if not number:
             return None
@@ -38,19 +38,19 @@ class Intervals:
         return last.g_per_kwh if time_s < last.end_s + self._carry_s else None
 
     def mean(self, begin_s: float, end_s: float) -> tuple[float, float] | None:
-        """The mean over the part of some time that is known, and how large this part is, above 0 to 1; None: nothing.
+        """Return the mean over the known part of an interval, and the size of that part, above 0 to 1; None if unknown.
 
         Args:
             begin_s: seconds since the Unix epoch.
             end_s: the same, later.
         """
-        weighed = known_s = 0.0
+        weighted = known_s = 0.0
         for each in self._by_begin.values():
             overlap_s = min(each.end_s, end_s) - max(each.begin_s, begin_s)
             if overlap_s > 0:
-                weighed, known_s = weighed + overlap_s * each.g_per_kwh, known_s + overlap_s
-        return (weighed / known_s, min(1.0, known_s / (end_s - begin_s))) if known_s else None
+                weighted, known_s = weighted + overlap_s * each.g_per_kwh, known_s + overlap_s
+        return (weighted / known_s, min(1.0, known_s / (end_s - begin_s))) if known_s else None
 
     def intervals(self) -> list[Interval]:
-        """All of them, oldest first."""
+        """Return all intervals, oldest first."""
         return [self._by_begin[begin_s] for begin_s in self._begins]

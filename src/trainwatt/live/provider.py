@@ -1,4 +1,4 @@
-"""What a live source of carbon intensity has to tell, and the parts that all of them share."""
+"""Protocol of a live source of carbon intensity, and helpers shared by all sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-_HIGHEST_G = 5_000.0  # no electricity emits as much: more is an error of somebody's
+# No electricity emits as much; a higher figure is an error.
+_HIGHEST_G = 5_000.0
 
 
 class Interval(NamedTuple):
@@ -24,12 +25,12 @@ class Interval(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One request, and how its answer is read.
+    """A request, and the parser of its answer.
 
     Attributes:
-        url: what to get.
-        headers: of the request.
-        parse: from the decoded JSON to intervals; whatever it raises marks the answer as malformed.
+        url: address to get.
+        headers: request headers.
+        parse: function from the decoded JSON to intervals; any exception marks the answer as malformed.
     """
 
     url: str
@@ -39,82 +40,82 @@ class Query(NamedTuple):
 
 @runtime_checkable
 class Provider(Protocol):
-    """A live source. It only describes requests: :class:`trainwatt.live.feed.Feed` makes them, in the background."""
+    """A live source. It only describes requests; :class:`trainwatt.live.feed.Feed` makes them in the background."""
 
     @property
     def name(self) -> str:
-        """Who tells, as a summary names it."""
+        """Name of the source in a summary."""
         ...
 
     @property
     def basis(self) -> str:
-        """What its figures count, e.g. ``lifecycle, consumption``."""
+        """Scope of its figures, e.g. ``lifecycle, consumption``."""
         ...
 
     @property
     def key(self) -> str:
-        """A file name, the same for all that ask for the same figures."""
+        """File name in the cache, equal for all sources that request the same figures."""
         ...
 
     @property
     def refresh_s(self) -> float:
-        """Seconds between two rounds of requests."""
+        """Update interval, seconds."""
         ...
 
     @property
     def carry_s(self) -> float:
-        """How long the last figure stands in for a later one that is not published yet."""
+        """Seconds for which the last figure is used until a later one is published."""
         ...
 
     @property
     def timeout_s(self) -> float:
-        """How long to wait for an answer."""
+        """Timeout of a request, seconds."""
         ...
 
     @property
     def country(self) -> str | None:
-        """The only country that it tells of, ISO 3166-1; None where it tells of many."""
+        """Only country that it covers, ISO 3166-1; None if it covers several."""
         ...
 
     def at(self, zone: str) -> Provider:
-        """The same source for a grid zone.
+        """Return the same source for a grid zone.
 
         Raises:
-            ValueError: it knows nothing of that zone; says what would be right.
+            ValueError: if it does not cover the zone; the message describes a valid source.
         """
         ...
 
     def actual(self, now_s: float) -> Sequence[Query]:
-        """What to ask for the last hours."""
+        """Return the queries for the last hours."""
         ...
 
     def forecast(self, now_s: float) -> Sequence[Query]:
-        """What to ask for the hours to come; empty where it has no forecast."""
+        """Return the queries for the coming hours; empty if it has no forecast."""
         ...
 
 
 def seconds_of(text: str) -> float:
-    """Seconds since the Unix epoch of an ISO 8601 time; UTC where it names no zone.
+    """Parse an ISO 8601 time as seconds since the Unix epoch; without an offset it is UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: if it is not an ISO 8601 time.
     """
     time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def iso_of(seconds: float) -> str:
-    """An ISO 8601 time in UTC to the minute, as in ``2026-11-23T09:30Z``."""
+    """Format a time as ISO 8601 in UTC, to the minute, e.g. ``2026-11-23T09:30Z``."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def grams_of(value: object) -> float:
-    """A carbon intensity.
+    """Return the value as a carbon intensity.
 
     Raises:
-        ValueError: it is none.
+        ValueError: if it is not a valid one.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 <= value < _HIGHEST_G:  # type: ignore[arg-type,operator]
-        raise ValueError(f"{value!r} is no carbon intensity")
+        raise ValueError(f"{value!r} is not a valid carbon intensity")
     return float(value)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The live sources that are known: Electricity Maps, Great Britain and Denmark."""
+"""Supported live sources: Electricity Maps, Great Britain and Denmark."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NAMES = ("electricitymaps", "gb", "dk", "dk1", "dk2")
 
 @dataclass(frozen=True, slots=True)
 class ElectricityMaps:
-    """Electricity Maps, version 3 of its API: most of the world, by the hour; needs a token.
+    """Electricity Maps, API version 3: most of the world, hourly; needs a token.
 
     Args:
         token: from https://portal.electricitymaps.com; sent as a header, never written or shown.
-        zone: theirs, such as ``US-CAL-CISO``; None: the run's country.
-        base_url: where its API is.
-        timeout_s: how long to wait for an answer.
+        zone: zone name of Electricity Maps, e.g. ``US-CAL-CISO``; None means the run's country.
+        base_url: address of the API.
+        timeout_s: timeout of a request.
     """
 
     token: str = field(repr=False)
@@ -45,19 +45,19 @@ class ElectricityMaps:
     def at(self, zone: str) -> ElectricityMaps:
         """See :class:`trainwatt.live.provider.Provider`."""
         if self.zone is None and ("-" in zone or zone == "WORLD"):
-            raise ValueError(f"ElectricityMaps(token, zone=...) with their own name of the grid of {zone}")
+            raise ValueError(f"ElectricityMaps(token, zone=...) with the Electricity Maps name of the grid of {zone}")
         return self if self.zone else replace(self, zone=zone)
 
-    def actual(self, now_s: float) -> Sequence[Query]:  # noqa: ARG002  # it needs no time
+    def actual(self, now_s: float) -> Sequence[Query]:  # noqa: ARG002
         """See :class:`trainwatt.live.provider.Provider`."""
         return self._query("history", _history), self._query("latest", _latest)
 
-    def forecast(self, now_s: float) -> Sequence[Query]:  # noqa: ARG002  # it needs no time
+    def forecast(self, now_s: float) -> Sequence[Query]:  # noqa: ARG002
         """See :class:`trainwatt.live.provider.Provider`."""
         return (self._query("forecast", _forecast),)
 
     def _query(self, what: str, parse: Any) -> Query:
-        # without a zone that it knows it would look up the caller's address
+        # For an unknown zone, the API would otherwise locate the caller by IP address.
         asked = {"zone": self.zone or "", "emissionFactorType": "lifecycle", "disableCallerLookup": "true"}
         url = f"{self.base_url}/carbon-intensity/{what}?{urlencode(asked)}"
         return Query(url, {"auth-token": self.token}, parse)
@@ -65,11 +65,11 @@ class ElectricityMaps:
 
 @dataclass(frozen=True, slots=True)
 class GreatBritain:
-    """The Carbon Intensity API of Great Britain's system operator NESO, by the half hour; needs no key.
+    """Carbon Intensity API of Great Britain's system operator NESO, half-hourly; needs no key.
 
     Args:
-        base_url: where its API is.
-        timeout_s: how long to wait for an answer.
+        base_url: address of the API.
+        timeout_s: timeout of a request.
     """
 
     base_url: str = "https://api.carbonintensity.org.uk"
@@ -99,15 +99,15 @@ class GreatBritain:
 
 @dataclass(frozen=True, slots=True)
 class Denmark:
-    """Energinet's Energi Data Service, by five minutes; needs no key.
+    """Energi Data Service of Energinet, every five minutes; needs no key.
 
     Args:
-        area: price area, ``DK1`` (west of the Great Belt) or ``DK2``; None: the mean of both.
-        base_url: where its API is.
-        timeout_s: how long to wait for an answer.
+        area: price area, ``DK1`` (west of the Great Belt) or ``DK2``; None means the mean of both.
+        base_url: address of the API.
+        timeout_s: timeout of a request.
 
     Raises:
-        ArgumentError: another area.
+        ArgumentError: if the area is another one.
     """
 
     area: str | None = None
@@ -116,7 +116,8 @@ class Denmark:
 
     name: ClassVar[str] = "Energinet, Energi Data Service"
     country: ClassVar[str | None] = "DK"
-    refresh_s: ClassVar[float] = 600.0  # it asks for no more than a request a minute
+    # The API allows one request per minute.
+    refresh_s: ClassVar[float] = 600.0
     carry_s: ClassVar[float] = _HOUR_S
 
     def __post_init__(self) -> None:
@@ -148,7 +149,8 @@ class Denmark:
 
     def _query(self, dataset: str, begin_s: float, end_s: float) -> Query:
         areas = [self.area] if self.area else ["DK1", "DK2"]
-        asked = {  # times with hours to spare, should they be taken for Danish ones after all
+        # The times include a margin of hours, in case the API takes them as Danish local time.
+        asked = {
             "start": iso_of(begin_s).rstrip("Z"),
             "end": iso_of(end_s).rstrip("Z"),
             "timezone": "UTC",
@@ -159,14 +161,14 @@ class Denmark:
 
 
 def provider_named(name: str, token: str | None) -> Provider:
-    """A live source by its short name.
+    """Return a live source by its short name.
 
     Args:
         name: one of :data:`NAMES`.
         token: for Electricity Maps.
 
     Raises:
-        ValueError: another name, or no token where one is needed; says what would be right.
+        ValueError: if the name is unknown, or a required token is missing; the message describes a valid value.
     """
     short = name.strip().lower()
     if short not in NAMES:
@@ -180,7 +182,7 @@ def provider_named(name: str, token: str | None) -> Provider:
 
 def _only(country: str, zone: str) -> None:
     if zone != country:
-        raise ValueError(f"a live source of {zone}: this one tells of {country} alone")
+        raise ValueError(f"a live source of {zone}: this one covers {country} only")
 
 
 def _latest(payload: Any) -> list[Interval]:
@@ -201,18 +203,18 @@ def _hour(record: Any) -> Interval:
 
 
 def _half_hours(payload: Any) -> list[Interval]:
-    """``actual`` is null until it is known: then the forecast for that half hour, which is NESO's own estimate."""
+    """Parse half hours; while ``actual`` is null, the forecast is NESO's own estimate of it."""
     intervals = []
     for each in payload["data"]:
-        told = each["intensity"]
-        grams = told["actual"] if told.get("actual") is not None else told["forecast"]
+        known = each["intensity"]
+        grams = known["actual"] if known.get("actual") is not None else known["forecast"]
         if grams is not None:
             intervals.append(Interval(seconds_of(each["from"]), seconds_of(each["to"]), grams_of(grams)))
     return intervals
 
 
 def _five_minutes(payload: Any) -> list[Interval]:
-    """The mean of the areas that were asked for."""
+    """Parse five-minute figures, as the mean of the requested areas."""
     by_time: dict[float, list[float]] = {}
     for each in payload["records"]:
         if each["CO2Emission"] is not None:

@@ -1,1 +1,1 @@
-"""A run as data: its snapshots, its run folder, and what is read back from it."""
+"""Records of a run: snapshots, the run folder, and reading both back."""

@@ -1,4 +1,4 @@
-"""A job from the folders of its processes."""
+"""Reading of a job from the run folders of its processes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _DEVICE = ("id", "kind", "name", "method", "source", "low", "high")
 
 
 def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
-    """Read a run folder, of a run that ended in whatever way or still goes on.
+    """Read a run folder, of a running run or of one that ended in any way.
 
-    Where other processes of its job have their folders in it, its summary is that of the job.
+    If the folder contains those of other processes of the job, the summary is that of the job.
 
     Args:
         folder: the run folder, or the ``summary.json`` in it.
 
     Raises:
-        FileNotFoundError: there is no run folder.
-        ValueError: it is none of trainwatt's.
+        FileNotFoundError: if there is no run folder.
+        ValueError: if it is not a run folder of trainwatt.
     """
     own, *others = _runs(Path(folder))
     if not others or "site" not in own.summary:
@@ -42,29 +42,29 @@ def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
 
 
 def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
-    """Join what the processes of a job have written: each device counts once, whoever has read it.
+    """Aggregate the run folders of a job's processes; each device counts once, even if several processes have read it.
 
-    Time, steps and place are those of the first process, or where it died of the one that lived longest.
+    Time, steps and place are those of rank 0, or of the longest-lived process if rank 0 died.
 
     Args:
-        folders: run folders, of the first process with the others' in it, or one for each; merged ones, too.
+        folders: run folders: that of rank 0 with the others in it, or one per process; merged ones work as well.
 
     Raises:
-        FileNotFoundError: there is no run folder.
-        ValueError: one is none of trainwatt's, or all were killed before they could tell where they were.
+        FileNotFoundError: if there is no run folder.
+        ValueError: if one is not a run folder of trainwatt, or every process was killed before it recorded its site.
     """
     runs = [run for folder in folders for run in _runs(Path(folder))]
-    told = [(shard, run) for run in runs for shard in shards_of(run)]
-    job = aggregate(shard for shard, _ in told)
-    ordered = sorted(told, key=lambda pair: (pair[0].from_s // 60, pair[0].rank, pair[0].from_s))
+    known = [(shard, run) for run in runs for shard in shards_of(run)]
+    job = aggregate(shard for shard, _ in known)
+    ordered = sorted(known, key=lambda pair: (pair[0].from_s // 60, pair[0].rank, pair[0].from_s))
     lead = next(((shard, run.summary) for shard, run in ordered if "site" in run.summary), None)
     if lead is None:
-        raise ValueError("all processes were killed before they could tell where they were and on what")
+        raise ValueError("all processes were killed before they recorded their site and devices")
     return Summary.of(_summary(job, *lead), runs[0].folder)
 
 
 def shards_of(run: RecordedRun) -> Iterator[RankRecord]:
-    """What a run folder tells of the processes of its job; of a run by itself, that as the only one."""
+    """Yield the records of the processes in a run folder; a single-process run yields one."""
     summary = run.summary
     for state in summary.get("shards", ()):
         shard = RankRecord.from_dict(state)
@@ -78,7 +78,8 @@ def _runs(folder: Path) -> Iterator[RecordedRun]:
     own = read_folder(folder)
     yield own
     for each in sorted(own.folder.glob("rank-*")):
-        with contextlib.suppress(FileNotFoundError):  # it has measured nothing yet
+        # A process that has measured nothing yet has no summary.
+        with contextlib.suppress(FileNotFoundError):
             yield read_folder(each)
 
 

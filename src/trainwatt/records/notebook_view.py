@@ -1,4 +1,4 @@
-"""A run, and several, as a notebook shows them."""
+"""HTML views of runs for notebooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEXT = ' style="text-align:left"'
 
 
 def summary_html(shown: SummaryView) -> str:
-    """A run's summary; it takes its colours and its type from the page that it is in."""
+    """Render a run's summary; colours and fonts come from the surrounding page."""
     blocks = [f"<p><strong>{escape(shown.headline)}</strong></p>", *map(table_html, shown.tables)]
     if shown.meaning:
         blocks.append(f"<p>{'<br>'.join(map(escape, shown.meaning))}</p>")
@@ -25,7 +25,7 @@ def summary_html(shown: SummaryView) -> str:
 
 
 def table_html(table: Table) -> str:
-    """A table; its columns lie as :class:`Table` tells."""
+    """Render a table; columns are aligned as described in :class:`Table`."""
     head = "".join(_cells(table.header, "th", ' scope="col"'))
     last = len(table.rows) - 1 if table.summed else None
     rows = "".join(f"<tr>{''.join(_row(row, bold=number == last))}</tr>" for number, row in enumerate(table.rows))

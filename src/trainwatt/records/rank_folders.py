@@ -1,4 +1,4 @@
-"""Where a framework has no collective to offer: the processes of a job find each other's folders."""
+"""Exchange of figures by run folders, if the framework offers no collective."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 
 from trainwatt.records.run_folder import SUMMARY
 
-_LAST_S = 2.0  # how long the first process waits for the last figures of the others
-_LOOK_S = 0.05
+# Longest wait of rank 0 for the final figures of the others.
+_LAST_S = 2.0
+_POLL_S = 0.05
 
 
 def read(output_dir: Path, job: str, since_s: float) -> list[dict[str, Any]]:
-    """What the other processes of a job have written by now, which is at most a second old.
+    """Read what the other processes of a job have written; their figures are at most a second old.
 
     Args:
-        output_dir: where run folders are made, shared by all.
-        job: the job's identity; processes of others are left out.
-        since_s: seconds since the Unix epoch; so are those that ended before.
+        output_dir: parent of the run folders, shared by all processes.
+        job: the job's identity; processes of other jobs are left out.
+        since_s: seconds since the Unix epoch; processes that ended earlier are left out.
     """
     summaries = (_summary(file, since_s) for file in output_dir.glob(f"*-rank-*/{SUMMARY}"))
     shards = [shard for each in summaries if each["processes"]["job"] == job for shard in each["shards"]]
@@ -28,13 +29,13 @@ def read(output_dir: Path, job: str, since_s: float) -> list[dict[str, Any]]:
 
 
 def wait(output_dir: Path, job: str, since_s: float, count: int) -> Sequence[dict[str, Any]]:
-    """The same at the end, when all are about to write their last figures; two seconds at most.
+    """Read the final figures of the other processes; wait up to two seconds until all have written them.
 
     Args:
-        output_dir: where run folders are made, shared by all.
+        output_dir: parent of the run folders, shared by all processes.
         job: the job's identity.
         since_s: seconds since the Unix epoch.
-        count: how many others there are.
+        count: number of other processes.
     """
     until_s = time.monotonic() + _LAST_S
     while True:
@@ -42,11 +43,11 @@ def wait(output_dir: Path, job: str, since_s: float, count: int) -> Sequence[dic
         ended = sum(shard["status"] != "running" for shard in found)
         if ended >= count or not found or time.monotonic() > until_s:
             return found
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _summary(file: Path, since_s: float) -> dict[str, Any]:
-    """Of a process; one without any where it is old, not ours or half there."""
+    """Read the summary of a process; return one without records if it is old, foreign or incomplete."""
     try:
         summary: Any = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_mtime >= since_s else {}
     except (OSError, ValueError):

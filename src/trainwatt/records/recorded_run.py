@@ -1,4 +1,4 @@
-"""What is known of a run afterwards, or while another process makes it."""
+"""A run read back from its folder, during or after training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from trainwatt.units import kwh_from_j
 if TYPE_CHECKING:
     import pandas as pd
 
-_SILENT_S = 10.0  # a run that goes on replaces its summary each second
-_GONE_S = 120.0  # and one on another machine, whose processes cannot be seen from here, is given so long
+# A live run replaces its summary every second.
+_SILENT_S = 10.0
+# If a process with the recorded id is alive, the run gets more time.
+_GONE_S = 120.0
 
 
 class RecordedRun:
     """A run folder that was read.
 
     Attributes:
-        folder: where.
-        summary: what its ``summary.json`` holds; where that is missing, as much as its events tell.
-        events: its ``events.jsonl``, oldest first.
+        folder: the run folder.
+        summary: content of ``summary.json``; if that is missing, a partial one restored from the events.
+        events: content of ``events.jsonl``, oldest first.
     """
 
     def __init__(self, folder: Path, summary: Summary, events: tuple[dict[str, Any], ...]) -> None:
@@ -37,24 +39,27 @@ class RecordedRun:
 
     @property
     def name(self) -> str:
-        """Of the run."""
+        """Name of the run."""
         return str(self.summary["run"])
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``failed``, ``interrupted``, or ``killed``: it did not live to tell."""
+        """``running``, ``finished``, ``failed``, ``interrupted`` or ``killed``.
+
+        ``killed`` means that the process ended without a final record.
+        """
         return str(self.summary["status"])
 
     @property
     def scores(self) -> dict[str, float]:
-        """The last value of each metric that was evaluated, by name."""
+        """Last value of each evaluated metric, by name."""
         return {event["name"]: event["value"] for event in self.events if event.get("event") == "score"}
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each phase of each epoch: epoch, phase, seconds, steps, entries, joules, kwh and mean watts.
+        """Return a row per phase and epoch: epoch, phase, seconds, steps, entries, joules, kwh and mean watts.
 
         Raises:
-            ImportError: pandas is not installed.
+            ImportError: if pandas is not installed.
         """
         import pandas as pd  # noqa: PLC0415
 
@@ -66,18 +71,18 @@ class RecordedRun:
         return f"<RecordedRun {summary_view(self.summary, self.folder).line()}>"
 
     def _repr_html_(self) -> str:
-        return self.summary._repr_html_()  # of this module
+        return self.summary._repr_html_()
 
 
 def read_folder(folder: str | os.PathLike[str]) -> RecordedRun:
-    """Read a run folder, of a run that ended in whatever way or still goes on.
+    """Read a run folder, of a running run or of one that ended in any way.
 
     Args:
         folder: the run folder, or the ``summary.json`` in it.
 
     Raises:
-        FileNotFoundError: there is no run folder.
-        ValueError: it is none of trainwatt's.
+        FileNotFoundError: if there is no run folder.
+        ValueError: if it is not a run folder of trainwatt.
     """
     path = Path(folder)
     path = path.parent if path.name == "summary.json" else path
@@ -105,14 +110,14 @@ def _summary(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path}: its summary.json is spoilt: {error}") from None
+        raise ValueError(f"{path}: cannot read its summary.json: {error}") from None
     if not isinstance(summary, dict) or not {"run", "status", "total_j", "phases", "devices"} <= summary.keys():
-        raise ValueError(f"{path}: its summary.json is not one of trainwatt, or of an older version")
+        raise ValueError(f"{path}: its summary.json is not from trainwatt, or from an older version")
     return summary
 
 
 def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """What can be told of a run that was killed before its first summary: it has no devices and no site."""
+    """Restore a partial summary of a run that was killed before its first one: no devices, no site."""
     start = events[0]
     spans = [event for event in events if event["event"] == "span"]
     phases = merged((SpanKey(each["epoch"], each["phase"]), Span.from_dict(each)) for each in spans)
@@ -136,7 +141,7 @@ def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 
 
 def _is_gone(summary: Mapping[str, Any], events: tuple[dict[str, Any], ...]) -> bool:
-    """Whether nobody writes it any more."""
+    """Return True if no process updates the summary any more."""
     updated = datetime.fromisoformat(summary["updated"])
     silent_s = (datetime.now(timezone.utc) - updated).total_seconds()
     pid = events[0].get("pid") if events else None

@@ -1,4 +1,4 @@
-"""What a session leaves in its run folder, where it has one."""
+"""Output files of a session in its run folder."""
 
 from __future__ import annotations
 
@@ -14,51 +14,52 @@ from trainwatt.records.run_folder import RunFolder
 
 
 class Recorder:
-    """Writes events as they come, and the summary each time that there is a newer one.
+    """Writer of events and summaries; does nothing without an output directory.
 
     Args:
-        output_dir: the folder of run folders; None: nothing is written.
-        run: the run's name.
-        processes: those of the job: the first one makes the run folder.
-        within: the run folder of the first process, in which the others have one each; None: beside it.
+        output_dir: parent of the run folders; None to write nothing.
+        run: name of the run.
+        processes: processes of the job; rank 0 makes the run folder.
+        within: name of rank 0's run folder, in which the other ranks make theirs; None makes them alongside.
 
     Raises:
-        OSError: the run folder cannot be made.
+        OSError: if the run folder cannot be made.
     """
 
     def __init__(self, output_dir: Path | None, run: str, processes: ProcessGroup, within: str | None) -> None:
         self._folder = _make_folder(output_dir, run, processes, within)
-        self._epochs = 0  # of which the spans are written
+        # Number of epochs whose spans are written.
+        self._epochs = 0
         self.run = self._folder.path.name if self._folder else run
 
     @property
     def path(self) -> Path | None:
-        """The run folder, where there is one."""
+        """Run folder, if available, else None."""
         return self._folder.path if self._folder else None
 
     def queue(self, *events: Mapping[str, Any]) -> None:
-        """Have something written soon."""
+        """Queue events for the next write."""
         if self._folder:
             self._folder.queue(*events)
 
     def event(self, *events: Mapping[str, Any]) -> None:
-        """Write what has happened, after what waits."""
+        """Write events, after the queued ones."""
         if self._folder:
             self._folder.event(*events)
 
     def resumed(self, prior: PriorAttempts, spans: Iterable[tuple[SpanKey, Span]]) -> None:
-        """Write what earlier attempts took."""
+        """Write the figures of earlier attempts."""
         attempts = [attempt.to_dict() for attempt in prior.attempts]
         self.event({"event": "resumed", "attempts": attempts}, *(_event(*each) for each in spans))
 
     def epochs(self, timeline: Timeline, before: int) -> None:
-        """Have the spans of all epochs before one that is still open written soon, once."""
+        """Queue the spans of all closed epochs before ``before``; each epoch is written once."""
         epochs = range(self._epochs, before)
         self._epochs = max(self._epochs, before)
         self.queue(*(_event(*each) for epoch in epochs for each in timeline.epoch(epoch)))
 
     def power(self, stretches: Iterable[Stretch]) -> None:
-        """Write the power since this was last called."""
+        """Write the power history since the last call."""
         if written := [stretch.to_dict() for stretch in stretches]:
             self.event({"event": "power", "stretches": written})
 
@@ -66,7 +67,7 @@ class Recorder:
         """Replace the summary.
 
         Args:
-            summary: what it holds.
+            summary: the new content.
             durable: wait until it is on the disk.
         """
         if self._folder:
@@ -74,7 +75,7 @@ class Recorder:
 
     @property
     def complete_folder(self) -> Path | None:
-        """The run folder, if its last summary could be written."""
+        """Run folder, if its last summary could be written, else None."""
         return self._folder.path if self._folder and self._folder.writable else None
 
 
@@ -85,7 +86,7 @@ def _event(key: SpanKey, span: Span) -> dict[str, Any]:
 def _make_folder(output_dir: Path | None, run: str, processes: ProcessGroup, within: str | None) -> RunFolder | None:
     if output_dir is None:
         return None
-    if processes.first:
+    if processes.is_rank_zero:
         return RunFolder(output_dir, run)
     own = f"rank-{processes.rank}"
     return RunFolder(output_dir / within, own) if within else RunFolder(output_dir, f"{run}-{own}")

@@ -1,6 +1,6 @@
-"""The run folder: what is left when the process dies at any instant.
+"""The run folder, complete up to the last second even if the process is killed.
 
-``events.jsonl`` grows by a line for each phase of each epoch; ``summary.json`` holds the totals so far, and is replaced
+``events.jsonl`` grows by a line for each phase of each epoch. ``summary.json`` holds the totals so far; it is replaced
 as a whole every second.
 """
 
@@ -21,37 +21,40 @@ _log = logging.getLogger("trainwatt")
 
 EVENTS = "events.jsonl"
 SUMMARY = "summary.json"
-_MOST_WAITING = 10_000  # events that wait for a disk to have room again
+# Events kept while the disk is full.
+_MOST_WAITING = 10_000
 
 
 class RunFolder:
-    """Writes a run folder. Once it is open nothing raises.
+    """Writer of a run folder; never raises once it is open.
 
-    What cannot be written, because the disk is full or the folder has become read-only, is told once and tried again
-    each time; the events wait until then, the latest of them at least.
+    If the disk is full or the folder has become read-only, it warns once and retries at each write. Unwritten events
+    are kept, up to the latest 10,000.
 
     Args:
-        output_dir: the folder of run folders; made where it does not exist.
-        name: the run's name; a number is added where that folder exists already.
+        output_dir: parent of the run folders; made if missing.
+        name: name of the run; gets a number appended if that folder exists.
     """
 
     def __init__(self, output_dir: Path, name: str) -> None:
         self.path = _make_folder(output_dir, name)
         self._waiting: deque[Mapping[str, Any]] = deque(maxlen=_MOST_WAITING)
-        self._writing = threading.RLock()  # a signal may come while this thread writes
-        self._told = False
-        self.writable = True  # as far as the last summary told
+        # Reentrant, because a signal handler may write while this thread writes.
+        self._writing = threading.RLock()
+        self._warned = False
+        # Outcome of the last summary write.
+        self.writable = True
 
     def queue(self, *events: Mapping[str, Any]) -> None:
-        """Have a line for each event written the next time that any are: a training thread never waits for a disk.
+        """Queue a line per event for the next write, so that a training thread never waits for a disk.
 
         Args:
-            events: JSON-able, the caller's own no longer.
+            events: JSON-able; the caller must not change them afterwards.
         """
         self._waiting.extend(events)
 
     def event(self, *events: Mapping[str, Any]) -> None:
-        """Append a line for each event, after those that wait, and hand them to the operating system at once."""
+        """Append a line per event, after the queued ones, and pass them to the operating system at once."""
         self.queue(*events)
         with self._writing:
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -64,45 +67,48 @@ class RunFolder:
             except OSError as error:
                 room = _MOST_WAITING - len(self._waiting)
                 self._waiting.extendleft(reversed(taken[-room:] if room > 0 else ()))
-                self._tell(error)
+                self._warn(error)
 
     def summary(self, summary: Mapping[str, Any], *, durable: bool = False) -> None:
         """Replace the summary; a reader sees the old one or the new one, never a part.
 
         Args:
-            summary: what to write.
-            durable: wait until it is on the disk; otherwise it outlives the process, not a power cut.
+            summary: the new content.
+            durable: wait until it is on the disk; otherwise it survives a killed process but not a power cut.
         """
         try:
             write_summary(self.path, summary, durable=durable)
         except OSError as error:
             self.writable = False
-            self._tell(error)
+            self._warn(error)
         else:
             self.writable = True
             self.event()
 
-    def _tell(self, error: OSError) -> None:
-        if not self._told:
-            self._told = True
-            _log.warning("trainwatt: the run folder cannot be written; measuring goes on, trying again: %s", error)
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "trainwatt: the run folder cannot be written; measurement continues and writing is retried: %s", error
+            )
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Put a summary into a run folder; a reader sees the old one or the new one, never a part.
+    """Write a summary into a run folder; a reader sees the old one or the new one, never a part.
 
     Args:
         folder: the run folder.
-        summary: what to write.
+        summary: the new content.
         durable: wait until it is on the disk.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: if it cannot be written.
     """
     temporary = folder / (SUMMARY + ".new")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(summary, indent=1 if durable else None))  # on one line it takes a third of the time
+            # Writing JSON on one line takes a third of the time.
+            file.write(json.dumps(summary, indent=1 if durable else None))
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -114,22 +120,22 @@ def write_summary(folder: Path, summary: Mapping[str, Any], *, durable: bool = F
 
 
 def start_time_name(wall_s: float) -> str:
-    """A folder name from a start time, in local time."""
+    """Return a folder name from a start time, in local time."""
     return time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(wall_s))
 
 
 def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The summary of a run folder, of a run that ended in whatever way or still goes on.
+    """Read the summary of a run folder, of a running run or of one that ended in any way.
 
     Raises:
-        FileNotFoundError: there is no run folder, or it holds no figures yet.
+        FileNotFoundError: if there is no run folder, or it has no summary yet.
     """
     summary: dict[str, Any] = json.loads((Path(folder) / SUMMARY).read_text(encoding="utf-8"))
     return summary
 
 
 def find_summary(folder: str | None) -> dict[str, Any] | None:
-    """The same where there is one to be read; None where it is another machine's, or long gone."""
+    """Read the summary if available; return None if the folder is on another machine or deleted."""
     try:
         return read_summary(folder) if folder else None
     except (OSError, ValueError):
@@ -137,7 +143,7 @@ def find_summary(folder: str | None) -> dict[str, Any] | None:
 
 
 def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """The events of a run folder, oldest first; a line that was cut short, by a crash or a full disk, is left out."""
+    """Yield the events of a run folder, oldest first; skip lines truncated by a crash or a full disk."""
     with (Path(folder) / EVENTS).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             with contextlib.suppress(ValueError):
@@ -147,7 +153,7 @@ def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> float | str:
-    """What JSON does not know, such as a tensor of one figure."""
+    """Convert a value that JSON does not support, such as a scalar tensor."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -155,7 +161,7 @@ def _plain(value: Any) -> float | str:
 
 
 def _append(file: Path, lines: bytes) -> None:
-    """All of the lines or, as far as the disk lets us, none: what was written of them in part is taken back."""
+    """Append all lines, or none: a partial write is truncated away as far as the disk allows."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         size = os.fstat(descriptor).st_size

@@ -1,4 +1,4 @@
-"""One frozen snapshot of a run: what loggers, files and people get."""
+"""Immutable snapshot of a run, from which metrics, files and views are made."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any, Literal
 from trainwatt.accounting.attempts import Attempt, PriorAttempts
 from trainwatt.accounting.timeline import INFERENCE, Phase, Span, total_of
 from trainwatt.environment import environment
-from trainwatt.footprint.footprint import Footprint, central_figures, footprint
+from trainwatt.footprint.footprint import Footprint, footprint
 from trainwatt.footprint.lifetime import Lifetime, lifetime
 from trainwatt.power.device import Device, Missing
 from trainwatt.projection.projection import Projection
 from trainwatt.quantity import Quantity
+from trainwatt.records import metrics
 from trainwatt.site import Site
 from trainwatt.site.hardware import hardware_of
-from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
+from trainwatt.units import J_PER_KWH, S_PER_H
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -28,29 +29,29 @@ _ROUNDING_S = 1e-6
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """What is known of a run at one moment.
+    """State of a run at one moment.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         status: ``running``, ``finished``, ``failed`` or ``interrupted``.
-        began_s, now_s: seconds since the epoch, UTC.
-        phases: the whole run by phase.
+        began_s, now_s: seconds since the Unix epoch, UTC.
+        phases: the whole run by phase, including earlier attempts.
         epoch: the last closed epoch by phase; empty before the first.
         epochs: number of closed epochs.
-        recent: the training since the last report that asked for it.
-        devices: what was read, as it is read now.
-        site: where the run happens.
-        missing: what cannot be read here, and why.
-        gaps_s: seconds without a figure, by device id.
-        notes: what went wrong with a device, by device id.
-        suspended_s: seconds that the machine slept, which are no part of the run's.
-        sampler_cpu_s: CPU time that measuring took in the background.
-        samples: how many were evaluated or predicted outside a training; None where that is not known.
-        training_kwh: energy of the training before, where that is known.
-        expected_requests: how often the model is going to be asked, where that is known.
-        projection: what the whole run will take, once that is known.
-        earlier: the attempts before, of a training that was taken up again; `phases` holds theirs, too.
-        projected_site: the site of the whole run, where its carbon intensity is forecast; None: that of the run so far.
+        devices: devices that are read, in their present state.
+        site: place of the run.
+        recent: training since the last step report.
+        missing: power sources that cannot be read here, and the reasons.
+        gaps_s: seconds without a reading, by device id.
+        notes: errors of a device, by device id.
+        suspended_s: seconds of machine suspension, not part of the run.
+        sampler_cpu_s: CPU time of background measuring.
+        samples: number of samples evaluated or predicted outside training; None if unknown.
+        training_kwh: energy of the preceding training run, if known, else None.
+        expected_requests: expected number of requests to the model, if known, else None.
+        prior: earlier attempts of a resumed training run; ``phases`` includes them.
+        projection: projection of the whole run, if available, else None.
+        projected_site: site of the whole run with forecast carbon intensity; None means the site of the run so far.
     """
 
     run: str
@@ -77,12 +78,12 @@ class RunSnapshot:
 
     @cached_property
     def total(self) -> Span:
-        """The whole run: the sum of its phases."""
+        """Sum of all phases."""
         return total_of(self.phases)
 
     @property
     def all_devices(self) -> tuple[Device, ...]:
-        """Those of earlier attempts, too, on whatever machine they were."""
+        """Devices of this attempt and of earlier ones, on any machine."""
         known = {device.id for device in self.devices}
         return (*self.devices, *(device for device in self.prior.devices if device.id not in known))
 
@@ -95,7 +96,7 @@ class RunSnapshot:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The runs in which this training was made, this one last."""
+        """Attempts of this training run; the current one is last."""
         own = total_of(self.own_phases)
         return (
             *self.prior.attempts,
@@ -109,15 +110,15 @@ class RunSnapshot:
 
     @cached_property
     def footprint(self) -> Footprint:
-        """What the energy means at the site, and the share of the run in what making its GPUs emitted."""
-        boards = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
-        return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(boards))
+        """Footprint of the energy at the site, with the run's share of the embodied emissions of its GPUs."""
+        gpus = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
+        return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(gpus))
 
     def footprint_of(self, kwh: float) -> Footprint:
-        """What another amount of energy means at the same site, with the same relative range.
+        """Return the footprint of another amount of energy at the same site, with the same relative range.
 
         Args:
-            kwh: in kWh, e.g. what is still to come.
+            kwh: energy, e.g. of the remaining work.
         """
         energy = self.energy_kwh
         scale = kwh / energy.central if energy.central else 0.0
@@ -125,7 +126,7 @@ class RunSnapshot:
 
     @property
     def measured_share(self) -> float | None:
-        """The part of the energy that was measured rather than estimated, 0 to 1; None before any energy."""
+        """Measured part of the energy, 0 to 1; the rest is estimated. None before any energy."""
         total_j = self.total.total_j
         if total_j <= 0:
             return None
@@ -134,49 +135,49 @@ class RunSnapshot:
 
     @property
     def sample_j(self) -> float | None:
-        """Energy of a sample that was evaluated or predicted; None where their number is not known."""
+        """Joules per evaluated or predicted sample; None if the number of samples is unknown."""
         inference_j = sum(self.phases[phase].total_j for phase in INFERENCE if phase in self.phases)
         return inference_j / self.samples if self.samples and inference_j else None
 
     @property
     def lifetime(self) -> Lifetime | None:
-        """Training and use of the model, where the energy of both is known."""
+        """Energy of training and use of the model, if both are known, else None."""
         if self.training_kwh is None or self.sample_j is None:
             return None
         return lifetime(self.training_kwh, self.sample_j, self.expected_requests)
 
     def metrics(self) -> dict[str, float]:
-        """What goes to a framework's logger: the names hold in every framework, and what is unknown is absent."""
-        if not self.total.total_j:  # nothing has been read yet
-            return {}
-        metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
-        metrics["energy/measured_share"] = self.measured_share
-        if self.epoch:
-            metrics |= _epoch_metrics(self.epoch)
-        means = central_figures(kwh_from_j(self.total.total_j), self.site)
-        metrics["footprint/co2e_kg"] = means.co2e_kg
-        metrics["footprint/water_l"] = means.water_l
-        metrics["footprint/cost"] = means.cost
-        return _known(metrics | self._projected())
-
-    def step_metrics(self) -> dict[str, float]:
-        """What goes to a framework's logger within an epoch: the training since these values were last asked for."""
+        """Return the metrics to log after an epoch; see :mod:`trainwatt.records.metrics` for the keys."""
         if not self.total.total_j:
             return {}
-        metrics: dict[str, float | None] = {"energy/total_kwh": kwh_from_j(self.total.total_j)}
-        return _known(metrics | _rates(self.recent) | self._projected())
+        return {
+            **metrics.energy_metrics(self.total, self.measured_share),
+            **metrics.epoch_metrics(self.epoch),
+            **metrics.footprint_metrics(self.total, self.site),
+            **metrics.projection_metrics(self.projection, self.projected_site or self.site),
+        }
+
+    def step_metrics(self) -> dict[str, float]:
+        """Return the metrics to log within an epoch; the rates cover the training since the last step report."""
+        if not self.total.total_j:
+            return {}
+        return {
+            **metrics.energy_metrics(self.total),
+            **metrics.rate_metrics(self.recent),
+            **metrics.projection_metrics(self.projection, self.projected_site or self.site),
+        }
 
     def inference_metrics(self, phase: Phase) -> dict[str, float]:
-        """What goes to a framework's logger after an evaluation or a prediction by itself.
+        """Return the metrics to log after a standalone evaluation, test or prediction.
 
         Args:
-            phase: which.
+            phase: the phase that it ran in.
         """
-        rates = _rates(self.phases.get(phase, Span()))
-        return self.metrics() | _known(rates | {"energy/sample_j": self.sample_j})
+        rates = metrics.rate_metrics(self.phases.get(phase, Span()))
+        return self.metrics() | rates | metrics.sample_metrics(self.sample_j)
 
     def summary(self) -> dict[str, Any]:
-        """Everything, JSON-able: what ``summary.json`` holds."""
+        """Return the content of ``summary.json``, JSON-able."""
         return {
             "schema": SCHEMA,
             "run": self.run,
@@ -207,29 +208,16 @@ class RunSnapshot:
 
     @cached_property
     def projected_footprint(self) -> Footprint | None:
-        """What the whole run will mean at the site, once that is known."""
+        """Footprint of the whole run at the site, if a projection is available, else None."""
         return footprint(self.projection.energy_kwh, self.projected_site or self.site) if self.projection else None
 
-    def _projected(self) -> dict[str, float | None]:
-        projection = self.projection
-        if projection is None:
-            return {}
-        means = central_figures(projection.energy_kwh.central, self.projected_site or self.site)
-        return {
-            "projection/total_kwh": projection.energy_kwh.central,
-            "projection/total_kwh_low": projection.energy_kwh.low,
-            "projection/total_kwh_high": projection.energy_kwh.high,
-            "projection/co2e_kg": means.co2e_kg,
-            "projection/remaining_s": projection.remaining_s,
-        }
-
     def projection_summary(self) -> dict[str, Any] | None:
-        """What the whole run will take and mean, JSON-able; None where that is not known."""
+        """Return the projected energy and footprint of the whole run, JSON-able; None without a projection."""
         projection, projected = self.projection, self.projected_footprint
         if projection is None or projected is None:
             return None
-        means = {"co2e_kg": projected.co2e_kg, "water_l": projected.water_l, "cost": projected.cost}
-        return projection.to_dict() | {name: each.to_dict() for name, each in means.items() if each is not None}
+        figures = {"co2e_kg": projected.co2e_kg, "water_l": projected.water_l, "cost": projected.cost}
+        return projection.to_dict() | {name: each.to_dict() for name, each in figures.items() if each is not None}
 
     def _device(self, device: Device) -> dict[str, Any]:
         joules = self.total.joules.get(device.id, 0.0)
@@ -251,9 +239,9 @@ class RunSnapshot:
 
 
 def energy_range(joules: Mapping[str, float], devices: tuple[Device, ...]) -> Quantity:
-    """Energy of several devices in kWh, with a range.
+    """Return the energy of several devices in kWh, with a range.
 
-    The devices' errors are independent of each other: their distances to the ends of the range add up in quadrature.
+    The errors of the devices are independent: their distances to the ends of the range add up in quadrature.
     """
     bounds = {device.id: (device.low, device.high) for device in devices}
     central_j = sum(joules.values())
@@ -263,27 +251,6 @@ def energy_range(joules: Mapping[str, float], devices: tuple[Device, ...]) -> Qu
         below += (device_j * (1 - low)) ** 2
         above += (device_j * (high - 1)) ** 2
     return Quantity((central_j - below**0.5) / J_PER_KWH, central_j / J_PER_KWH, (central_j + above**0.5) / J_PER_KWH)
-
-
-def _epoch_metrics(epoch: Mapping[Phase, Span]) -> dict[str, float | None]:
-    whole, train, validate = total_of(epoch), epoch.get("train", Span()), epoch.get("validate")
-    return {
-        "energy/epoch_kwh": kwh_from_j(whole.total_j),
-        "energy/train_kwh": kwh_from_j(train.total_j),
-        "energy/validate_kwh": kwh_from_j(validate.total_j) if validate else None,
-        **_rates(train),
-    }
-
-
-def _rates(train: Span) -> dict[str, float | None]:
-    return {
-        "energy/power_w": train.total_j / train.seconds if train.seconds > 0 else None,
-        "energy/step_j": train.total_j / train.steps if train.steps else None,
-    }
-
-
-def _known(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _iso(wall_s: float) -> str:

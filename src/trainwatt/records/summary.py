@@ -1,4 +1,4 @@
-"""The summary of a run, which shows itself."""
+"""Summary of a run with a notebook view."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ if TYPE_CHECKING:
 
 
 class Summary(dict[str, Any]):
-    """The summary of a run: a dictionary, the one that ``summary.json`` holds, which shows itself in a notebook."""
+    """Content of ``summary.json`` as a dictionary, with an HTML view for notebooks."""
 
     folder: Path | None = None
 
     @classmethod
     def of(cls, summary: Mapping[str, Any], folder: Path | None = None) -> Summary:
-        """A summary, and where its record is."""
+        """Return a summary that knows its run folder."""
         made = cls(summary)
         made.folder = folder
         return made
 
     def _repr_html_(self) -> str:
+        # Rarely used, and importing them takes milliseconds.
         from trainwatt.records.notebook_view import summary_html  # noqa: PLC0415
-        from trainwatt.records.summary_view import summary_view  # noqa: PLC0415  # few look, and importing it takes milliseconds
+        from trainwatt.records.summary_view import summary_view  # noqa: PLC0415
 
         return summary_html(summary_view(self, self.folder)) if self else "<p>trainwatt: no run has ended yet</p>"
 
     def text(self) -> str:
-        """As it is printed at the end of a run."""
+        """Return the text that is printed at the end of a run."""
         from trainwatt.records.summary_view import summary_view  # noqa: PLC0415
 
         return summary_view(self, self.folder).text() if self else ""
 
     def to_pandas(self) -> pd.DataFrame:
-        """The phases as a data frame: seconds, steps, entries, joules, kwh and mean watts of each.
+        """Return a row per phase: seconds, steps, entries, joules, kwh and mean watts.
 
         Raises:
-            ImportError: pandas is not installed.
+            ImportError: if pandas is not installed.
         """
-        import pandas as pd  # noqa: PLC0415  # it is not needed otherwise
+        import pandas as pd  # noqa: PLC0415
 
         rows = {phase: row_of(Span.from_dict(span)) for phase, span in self.get("phases", {}).items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")
 
 
 def row_of(span: Span) -> dict[str, float]:
-    """A span as a row of a data frame."""
+    """Return a span as a row of a data frame."""
     return {
         "seconds": span.seconds,
         "steps": span.steps,

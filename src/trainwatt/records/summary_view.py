@@ -1,4 +1,4 @@
-"""A run's summary as people read it: one model, for every place where it is shown."""
+"""View model of a run's summary, shared by text, notebook and HTML output."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts.
+    """Rows of formatted text.
 
     Attributes:
-        header: the names of the columns; the first and the last are texts, those between are figures.
-        rows: what it holds.
-        summed: whether the last row is the sum of the others.
+        header: column names; the first and last columns hold text, the others figures.
+        rows: the cells.
+        summed: True if the last row is the sum of the others.
     """
 
     header: Sequence[str]
@@ -39,14 +39,14 @@ class Table:
 
 @dataclass(frozen=True)
 class SummaryView:
-    """What is told of a run.
+    """Formatted content of a summary.
 
     Attributes:
-        headline: run, time, energy.
-        tables: its phases and its devices; those without a row are left out.
-        meaning: emissions, water and cost, and where.
-        factors: what they were made with, each with its source.
-        folder: where its record is; empty where there is none.
+        headline: run, time and energy.
+        tables: phases and devices; empty tables are left out.
+        meaning: emissions, water, cost and site.
+        factors: the factors used, each with its source.
+        folder: run folder; empty if there is none.
     """
 
     headline: str
@@ -56,21 +56,21 @@ class SummaryView:
     folder: str = ""
 
     def text(self) -> str:
-        """For where nothing but letters can be shown."""
+        """Return the view as plain text."""
         blocks = [self.headline, *(table([each.header, *each.rows]) for each in self.tables), _lines_text(self)]
         return "\n\n".join(filter(None, [*blocks, self.folder and f"run folder: {self.folder}"]))
 
     def line(self) -> str:
-        """In one line."""
+        """Return the view in one line."""
         return ", ".join(filter(None, [self.headline, *self.meaning[:1], self.folder and f"run folder: {self.folder}"]))
 
 
 def summary_view(summary: Summary, folder: Path | None = None) -> SummaryView:
-    """What is told of a run.
+    """Return the view of a summary.
 
     Args:
-        summary: what ``summary.json`` holds, or as much of it as a run left that was killed.
-        folder: the run folder, where there is one.
+        summary: content of ``summary.json``, or the partial one of a killed run.
+        folder: the run folder, if available, else None.
     """
     meaning, factors = _meaning(summary)
     tables = (_phases(summary), _devices(summary))
@@ -79,13 +79,8 @@ def summary_view(summary: Summary, folder: Path | None = None) -> SummaryView:
     )
 
 
-def summary_text(summary: Summary, folder: Path | None = None) -> str:
-    """The summary at the end of a run, in letters."""
-    return summary_view(summary, folder).text()
-
-
 def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str:
-    """What some energy means at a site, and every factor behind it with source and year."""
+    """Format a footprint at a site, and every factor behind it with source and year."""
     return _lines_text(SummaryView("", (), tuple(_footprint(footprint, site)), _factors(footprint)))
 
 
@@ -102,7 +97,7 @@ def _attempts_text(summary: Summary) -> str:
         return ""
     before = energy_text(kwh_from_j(sum(attempt["total_j"] for attempt in prior)))
     lost_j = sum(attempt["lost_j"] for attempt in prior)
-    lost = f" ({energy_text(kwh_from_j(lost_j))} of it lost work that was made again)" if lost_j else ""
+    lost = f" ({energy_text(kwh_from_j(lost_j))} of it lost work that was repeated)" if lost_j else ""
     return f"{before} in {len(prior)} earlier attempt{'s' * (len(prior) > 1)}{lost}"
 
 
@@ -145,7 +140,7 @@ def _how(device: Mapping[str, Any]) -> str:
 
 
 def projection_line(summary: Summary) -> str:
-    """What the whole of a run that goes on will take; empty where that is not known."""
+    """Format the projection of a running run; empty if there is none."""
     projection = summary.get("projection")
     if summary["status"] != "running" or not projection or projection["remaining_s"] <= 0:
         return ""
@@ -156,9 +151,11 @@ def projection_line(summary: Summary) -> str:
 
 
 def how_text(device: Device) -> str:
-    """How a device's figure is obtained."""
+    """Describe the source and uncertainty of a device's figure."""
     spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
-    share = "" if device.share is None else f"; shared board, {device.share:.0%} of it ours by its slices"
+    share = (
+        "" if device.share is None else f"; shared GPU, {device.share:.0%} of it attributed to this run by its slices"
+    )
     return f"{device.method}{spread}: {device.source}{share}"
 
 
@@ -177,12 +174,12 @@ def _footprint(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> Iterato
     if footprint["cost"] is not None:
         parts.append(Quantity(**footprint["cost"]).text(footprint["currency"] or "in the tariff's currency"))
     yield ", ".join(parts)
-    yield from _beside(footprint)
+    yield from _alongside(footprint)
     yield f"in {site_text(site)}{_live_text(site)}"
 
 
-def _beside(footprint: Mapping[str, Any]) -> Iterator[str]:
-    """What is never added to the location-based emissions."""
+def _alongside(footprint: Mapping[str, Any]) -> Iterator[str]:
+    """Yield figures that are reported alongside the location-based emissions and never added to them."""
     if footprint["market_kg"] is not None:
         yield _mass(footprint["market_kg"], "CO2e by contract (market-based)")
     if footprint["embodied_kg"] is not None:
@@ -197,8 +194,8 @@ def _live_text(site: Mapping[str, Any]) -> str:
     live = site["live"]
     if live is None:
         return ""
-    trouble = f"; {live['problem']}" if live["problem"] else ""
-    return f", {live['share']:.0%} of the energy by {live['provider']}{trouble}"
+    problem = f"; {live['problem']}" if live["problem"] else ""
+    return f", {live['share']:.0%} of the energy by {live['provider']}{problem}"
 
 
 def _factors(footprint: Mapping[str, Any]) -> tuple[str, ...]:

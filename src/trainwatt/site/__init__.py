@@ -1,7 +1,6 @@
-"""Where a run happens, and what its energy means there.
+"""The place of a run, and its factors for emissions, water and cost.
 
-What making the hardware emitted is in :mod:`trainwatt.site.hardware`, everyday comparisons in
-:mod:`trainwatt.site.everyday`.
+Embodied emissions of hardware are in :mod:`trainwatt.site.hardware`.
 """
 
 from __future__ import annotations

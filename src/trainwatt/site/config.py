@@ -1,4 +1,4 @@
-"""What a machine or a cluster says of its place: environment variables, and one small TOML file."""
+"""Site settings from environment variables and one small TOML file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NAME = "trainwatt.toml"
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """``TRAINWATT_ZONE``, ``TRAINWATT_PUE`` and so on; one that is empty says nothing.
+    """Read ``TRAINWATT_ZONE``, ``TRAINWATT_PUE`` and so on; empty variables are ignored.
 
     Raises:
-        ArgumentError: one that should be a number is not.
+        ArgumentError: if a variable that must be a number is not.
     """
     given = {key: (_PREFIX + key.upper(), environ.get(_PREFIX + key.upper(), "").strip()) for key in KEYS}
     return {
@@ -36,20 +36,20 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def from_file(environ: Mapping[str, str], root: Path = Path("/")) -> Layer:
-    """The file that ``TRAINWATT_CONFIG`` names, else ``~/.config/trainwatt.toml``, else ``/etc/trainwatt.toml``.
+    """Read the file named by ``TRAINWATT_CONFIG``, else ``~/.config/trainwatt.toml``, else ``/etc/trainwatt.toml``.
 
     Args:
-        environ: the environment's variables.
-        root: where ``etc`` is looked for.
+        environ: the environment variables.
+        root: folder that contains ``etc``.
 
     Raises:
-        ArgumentError: a file that cannot be read or is no TOML, a key that is not known, a value of the wrong type;
-            names the file, the key, what was given and what would be right.
+        ArgumentError: if the file cannot be read or is not TOML, a key is unknown, or a value has the wrong type. The
+            message names the file, the key, the given value and the expected one.
     """
     path, text = _text(environ, root)
     if path is None:
         return {}
-    return {key: _said(path, key, value) for key, value in _parsed(path, text).items()}
+    return {key: _setting(path, key, value) for key, value in _parsed(path, text).items()}
 
 
 def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
@@ -58,10 +58,11 @@ def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
         try:
             return path, path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ArgumentError(_FILE, named, f"a TOML file that can be read; {error}") from None
+            raise ArgumentError(_FILE, named, f"a readable TOML file; {error}") from None
     home = environ.get("HOME") or environ.get("USERPROFILE")
     for path in (*([Path(home) / ".config" / _NAME] if home else []), root / "etc" / _NAME):
-        if os.path.exists(path):  # noqa: PTH110  # Path's raises where a folder on the way is closed to us
+        # `Path.exists` raises if a parent folder is not accessible.
+        if os.path.exists(path):  # noqa: PTH110
             return path, _read(path)
     return None, ""
 
@@ -70,27 +71,28 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError(_NAME, str(path), f"a TOML file that can be read; {error}") from None
+        raise ArgumentError(_NAME, str(path), f"a readable TOML file; {error}") from None
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):  # only where there is a file: an import costs milliseconds
+    # Imported only if there is a file, because the import takes milliseconds.
+    if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415
     else:
         import tomli as tomllib  # noqa: PLC0415
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ArgumentError(_NAME, str(path), f"a file in TOML; {error}") from None
+        raise ArgumentError(_NAME, str(path), f"a valid TOML file; {error}") from None
 
 
-def _said(path: Path, key: str, value: Any) -> Setting:
+def _setting(path: Path, key: str, value: Any) -> Setting:
     label = f"{path}: {key}"
     if key not in KEYS:
-        raise ArgumentError(label, value, f"a key among {', '.join(sorted(KEYS))}")
+        raise ArgumentError(label, value, f"one of the keys {', '.join(sorted(KEYS))}")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key in WORDS and not isinstance(value, str):
-        raise ArgumentError(label, value, "a text in quotes")
+        raise ArgumentError(label, value, "a string in quotes")
     if key in NUMBERS and not number:
         raise ArgumentError(label, value, "a number")
     if key in EITHER and not (number or isinstance(value, str)):

@@ -1,4 +1,4 @@
-"""What making the hardware emitted."""
+"""Embodied emissions and power limits of hardware."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _FORM_OR_MEMORY = re.compile(r"SXM\d?|PCIE|NVL|HBM\w*|\d+GB")
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Devices of one kind that a run holds, and how long such devices serve.
+    """Devices of one model that a run holds, and their service life.
 
     Attributes:
         device: embodied emissions of one device, kgCO2e; see :func:`embodied_factor`.
-        count: how many.
-        chassis: embodied emissions of the server around eight of them, kgCO2e; None to leave it out.
-        lifetime_years: years that they serve before they are replaced.
-        utilisation: the part of that time that they work, above 0 and up to 1.
+        count: number of devices.
+        chassis: embodied emissions of the server around eight of them, kgCO2e; None leaves it out.
+        lifetime_years: years of service before replacement.
+        utilisation: part of that time in which they work, above 0 and up to 1.
 
     Raises:
-        ArgumentError: a count, lifetime or utilisation out of its range.
+        ArgumentError: if count, lifetime or utilisation is out of range.
     """
 
     device: Factor
@@ -51,15 +51,15 @@ class Hardware:
 
     @property
     def factors(self) -> tuple[Factor, ...]:
-        """The figures behind it."""
+        """Factors behind it."""
         return (self.device, self.chassis) if self.chassis else (self.device,)
 
 
 def hardware_of(models: Iterable[str]) -> tuple[Hardware, ...]:
-    """The devices of a run, of which those are left out that nothing is known of.
+    """Return the devices of a run, without those of unknown models.
 
     Args:
-        models: one for each device, as its driver tells it.
+        models: one model name per device, as reported by its driver.
     """
     known = ((embodied_factor(model), count) for model, count in Counter(models).items())
     return tuple(Hardware(factor, count) for factor, count in known if factor is not None)
@@ -67,13 +67,13 @@ def hardware_of(models: Iterable[str]) -> tuple[Hardware, ...]:
 
 @cache
 def embodied_factor(model: str) -> Factor | None:
-    """Embodied emissions of a GPU or a machine by its model, in kgCO2e; None where the model is not known.
+    """Return the embodied emissions of a GPU or machine in kgCO2e; None if the model is unknown.
 
     Args:
-        model: as the driver tells it, such as ``NVIDIA H100 80GB HBM3``, or as the table does.
+        model: as reported by the driver, e.g. ``NVIDIA H100 80GB HBM3``, or as written in the table.
 
     Returns:
-        A figure whose range spans what sources tell, as much as a factor of six apart.
+        A factor whose range spans all sources, which differ by up to a factor of six.
     """
     core, words = _core(model), _words(model)
     rows = [row for row in tables.rows("hardware_embodied.csv") if _core(row["model"]) == core]
@@ -86,13 +86,13 @@ def embodied_factor(model: str) -> Factor | None:
 
 
 def board_power(model: str) -> Factor:
-    """The most that a GPU may draw, in watts, by its model; the range holds all boards that the name may mean.
+    """Return the power limit of a GPU in watts; the range spans all variants that the name may mean.
 
     Args:
-        model: such as ``H100``, ``A100 PCIe`` or ``RTX 4090``.
+        model: e.g. ``H100``, ``A100 PCIe`` or ``RTX 4090``.
 
     Raises:
-        ArgumentError: an unknown model; names the nearest known ones.
+        ArgumentError: if the model is unknown; the message suggests similar known ones.
     """
     core, words, rows = _core(model), _words(model), tables.rows("gpu_power.csv")
     same = [row for row in rows if _core(row["model"]) == core]
@@ -100,7 +100,7 @@ def board_power(model: str) -> Factor:
         names = {row["model"].partition(" ")[2] for row in rows}
         near = sorted(name for name in names if core & _core(name)) or difflib.get_close_matches(model, names, 3, 0.5)
         known = f"; did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
-        raise ArgumentError("gpu", model, f"a GPU whose power is known, such as 'H100' or 'RTX 4090'{known}")
+        raise ArgumentError("gpu", model, f"a GPU with a known power limit, such as 'H100' or 'RTX 4090'{known}")
     fit = max(len(words & _words(row["model"])) for row in same)
     meant = [row for row in same if len(words & _words(row["model"])) == fit]
     watts = [float(row["watts"]) for row in meant]
@@ -115,5 +115,5 @@ def _words(model: str) -> frozenset[str]:
 
 
 def _core(model: str) -> frozenset[str]:
-    """What tells a model from all others: its name without maker, form factor and memory."""
+    """Return the words that identify a model: its name without maker, form factor and memory."""
     return frozenset(word for word in _words(model) - _MAKERS if not _FORM_OR_MEMORY.fullmatch(word))

@@ -1,4 +1,4 @@
-"""What is said of a place, by whom: arguments before the environment, the environment before a file."""
+"""Precedence of site settings: arguments before environment variables, and these before a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainwatt.site.place import Place, find_place
 
 
 class Setting(NamedTuple):
-    """One thing that was said.
+    """A value that the user has set.
 
     Attributes:
-        value: what.
-        label: how an error names it, e.g. ``pue``, ``TRAINWATT_PUE`` or ``/etc/trainwatt.toml: pue``.
-        source: how a figure from it is traced, e.g. ``given`` or ``given in /etc/trainwatt.toml``.
+        value: the value.
+        label: name in error messages, e.g. ``pue``, ``TRAINWATT_PUE`` or ``/etc/trainwatt.toml: pue``.
+        source: source of a factor made from it, e.g. ``given`` or ``given in /etc/trainwatt.toml``.
     """
 
     value: Any
@@ -24,10 +24,10 @@ class Setting(NamedTuple):
     source: str = "given"
 
     def number(self, least: float, unit: str = "") -> float:
-        """The value as a number.
+        """Return the value as a number.
 
         Raises:
-            ArgumentError: it is none, or less than that.
+            ArgumentError: if it is not a number, or below ``least``.
         """
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
@@ -39,10 +39,10 @@ Layer = Mapping[str, Setting]
 
 
 def place_of(layer: Layer) -> Place | None:
-    """The place that somebody names, or None.
+    """Return the place that a layer sets, or None.
 
     Raises:
-        ArgumentError: an unknown one, under the name that it was given by.
+        ArgumentError: if the place is unknown; the message uses the label of the setting.
     """
     zone, cloud = layer.get("zone"), layer.get("cloud")
     first = zone or cloud
@@ -56,20 +56,20 @@ def place_of(layer: Layer) -> Place | None:
 
 
 def merged(layers: Sequence[Layer]) -> Layer:
-    """What holds, the first of the layers before the others.
+    """Merge layers; earlier layers take precedence.
 
-    A layer that names another place than one before it is left out: its figures are those of that place.
+    A layer that sets another place than an earlier one is left out, because its figures belong to that place.
     """
-    said: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     places: list[Place] = []
     for layer in layers:
         place = place_of(layer)
         if place is not None and any(_differ(place, other) for other in places):
             continue
-        said = {**layer, **said}
+        settings = {**layer, **settings}
         if place is not None:
             places.append(place)
-    return said
+    return settings
 
 
 def _differ(one: Place, other: Place) -> bool:

@@ -1,4 +1,4 @@
-"""A run's carbon intensity by the hours that it ran in: each part of its energy at the intensity of its own time."""
+"""Hourly carbon intensity of a run: each part of its energy is weighted by the intensity at its own time."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ if TYPE_CHECKING:
 
     from trainwatt.live.feed import Feed
 
-_SLOT_S = 300.0  # the finest that a source tells
+# Finest resolution of any source.
+_SLOT_S = 300.0
 
 
 class LiveIntensity:
-    """The site of a run whose carbon intensity may be a live one; without a live source it does nothing.
+    """Site of a run with live carbon intensity; without a live source the site stays as it is.
 
     Args:
-        site: where the run happens.
+        site: the place of the run.
     """
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._feed = _feed_of(site)
-        self._slots: dict[int, float] = {}  # joules by time
+        # Joules by time slot.
+        self._slots: dict[int, float] = {}
         self._total_j = self._earlier_j = 0.0
-        self._past: tuple[tuple[int, int], _Told] | None = None
+        self._past: tuple[tuple[int, int], _Weighted] | None = None
 
     def before(self, total_j: float) -> None:
-        """So much had been drawn before this process took the run up, at times of which nothing is known any more."""
+        """Add the energy of earlier attempts, whose times are unknown."""
         self._earlier_j += total_j
         self._total_j += total_j
 
     def book(self, wall_s: float, total_j: float) -> None:
-        """The run has drawn so much in all by that time.
+        """Record the total energy at a time.
 
         Args:
             wall_s: seconds since the Unix epoch.
-            total_j: since the run began.
+            total_j: joules since the run began.
         """
         if self._feed:
             slot = int(wall_s // _SLOT_S)
@@ -49,48 +51,48 @@ class LiveIntensity:
             self._total_j = total_j
 
     def site(self, wall_s: float, total_j: float) -> Site:
-        """The site with the mean carbon intensity of all energy so far: ``sum of E(t) * CI(t) / sum of E(t)``."""
+        """Return the site with the energy-weighted mean intensity so far: ``sum of E(t) * CI(t) / sum of E(t)``."""
         if not self._feed:
             return self._site
         slot = int(wall_s // _SLOT_S)
         now_j = self._slots.get(slot, 0.0) + total_j - self._total_j
-        told = self._told_before(slot, self._feed).plus(now_j, self._feed.at((slot + 0.5) * _SLOT_S))
-        return _metered(self._site, told, self._feed, _years([*self._slots, slot]))
+        weighted = self._weighted_before(slot, self._feed).plus(now_j, self._feed.at((slot + 0.5) * _SLOT_S))
+        return _metered(self._site, weighted, self._feed, _years([*self._slots, slot]))
 
-    def _told_before(self, slot: int, feed: Feed) -> _Told:
-        """What is told of all time before; counted anew only where the source has told more since."""
+    def _weighted_before(self, slot: int, feed: Feed) -> _Weighted:
+        """Return the weighted sum of all earlier slots; recomputed only if the source has new figures."""
         key = (feed.version, slot)
         if self._past is None or self._past[0] != key:
-            told = _Told(self._earlier_j)
+            weighted = _Weighted(self._earlier_j)
             for each, joules in self._slots.items():
                 if each != slot:
-                    told = told.plus(joules, feed.at((each + 0.5) * _SLOT_S))
-            self._past = key, told
+                    weighted = weighted.plus(joules, feed.at((each + 0.5) * _SLOT_S))
+            self._past = key, weighted
         return self._past[1]
 
     def forecast(self, begin_s: float, end_s: float) -> float | None:
-        """The mean carbon intensity that is expected, gCO2e/kWh, for a projection; None where there is no forecast.
+        """Return the forecast mean carbon intensity for a projection, gCO2e/kWh; None without a forecast.
 
-        What the forecast does not cover is taken at the yearly mean.
+        Times that the forecast does not cover use the yearly mean.
 
         Args:
             begin_s: seconds since the Unix epoch.
             end_s: the same, later.
         """
-        told = self._feed.forecast(begin_s, end_s) if self._feed and end_s > begin_s else None
-        if told is None:
+        expected = self._feed.forecast(begin_s, end_s) if self._feed and end_s > begin_s else None
+        if expected is None:
             return None
-        mean, share = told
+        mean, share = expected
         return mean * share + self._site.carbon_intensity.value * (1 - share)
 
     def projected(self, site: Site, rest: float, now_s: float, remaining_s: float) -> Site | None:
-        """The site of a whole run with what is forecast for the rest of it; None where there is no forecast.
+        """Return the site of the whole run, with the forecast for its remaining work; None without a forecast.
 
         Args:
-            site: of the run so far.
-            rest: the part of the whole run's energy that is still to come.
+            site: site of the run so far.
+            rest: remaining part of the whole run's energy, 0 to 1.
             now_s: seconds since the Unix epoch.
-            remaining_s: until the run ends.
+            remaining_s: seconds until the run ends.
         """
         expected = self.forecast(now_s, now_s + remaining_s)
         if expected is None or site.live is None:
@@ -102,7 +104,7 @@ class LiveIntensity:
         return site.metered(mean, site.live.share, site.live.problem)
 
     def close(self) -> None:
-        """The run has ended."""
+        """Stop the requests at the end of the run."""
         if self._feed:
             self._feed.close()
 
@@ -110,33 +112,34 @@ class LiveIntensity:
 def _feed_of(site: Site) -> Feed | None:
     if site.live is None:
         return None
-    from trainwatt.live.cache import cache_folder  # noqa: PLC0415  # few need it, and importing it takes milliseconds
+    # Rarely used, and importing it takes milliseconds.
+    from trainwatt.live.cache import cache_folder  # noqa: PLC0415
     from trainwatt.live.feed import Feed  # noqa: PLC0415
 
     return Feed(site.live.provider, cache_folder())
 
 
-class _Told(NamedTuple):
-    """Joules, those of them whose carbon intensity is known, and their product with it."""
+class _Weighted(NamedTuple):
+    """Joules, the part of them with a known carbon intensity, and the product of that part with it."""
 
     total_j: float = 0.0
     live_j: float = 0.0
-    weighed: float = 0.0
+    product: float = 0.0
 
-    def plus(self, joules: float, g_per_kwh: float | None) -> _Told:
-        """With some more."""
+    def plus(self, joules: float, g_per_kwh: float | None) -> _Weighted:
+        """Return the sum with more energy."""
         if g_per_kwh is None:
             return self._replace(total_j=self.total_j + joules)
-        return _Told(self.total_j + joules, self.live_j + joules, self.weighed + joules * g_per_kwh)
+        return _Weighted(self.total_j + joules, self.live_j + joules, self.product + joules * g_per_kwh)
 
 
-def _metered(site: Site, told: _Told, feed: Feed, years: str) -> Site:
-    """A site with a carbon intensity that is weighed by energy, the static one where none is known."""
+def _metered(site: Site, weighted: _Weighted, feed: Feed, years: str) -> Site:
+    """Return the site with an energy-weighted carbon intensity; static if no live figure is known."""
     static, name = site.carbon_intensity, feed.provider.name
-    if told.live_j <= 0:
-        note = f"static: {name} told nothing of this time ({feed.problem or 'none of its figures is recent'})"
+    if weighted.live_j <= 0:
+        note = f"static: {name} has no figures for this time ({feed.problem or 'none of them is recent'})"
         return site.metered(replace(static, note="; ".join(filter(None, (static.note, note)))), 0.0, feed.problem)
-    share, live = told.live_j / told.total_j, told.weighed / told.live_j
+    share, live = weighted.live_j / weighted.total_j, weighted.product / weighted.live_j
     rest = 1 - share
     low, high = grid_factors.source_spread(Place(site.zone, site.cloud, site.origin))
     mean = Factor(
@@ -147,8 +150,8 @@ def _metered(site: Site, told: _Told, feed: Feed, years: str) -> Site:
         grid_factors.GRID_UNIT,
         name,
         years,
-        f"{feed.provider.basis}, by the hour, weighed by energy",
-        f"the rest of the energy, {rest:.0%}, at the static {static.text()}" if rest > 0.0005 else "",
+        f"{feed.provider.basis}, hourly, weighted by energy",
+        f"the remaining {rest:.0%} of the energy uses the static {static.text()}" if rest > 0.0005 else "",
     )
     return site.metered(mean, share, feed.problem)
 

@@ -1,4 +1,4 @@
-"""Finding out where a run happens, from what the user says and what the environment tells; never from the network."""
+"""Detection of the place of a run from settings and the environment; never uses the network."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CLOUD_VARIABLES = {
 
 
 class Place(NamedTuple):
-    """A grid zone, perhaps in a cloud region.
+    """A grid zone, optionally with a cloud region.
 
     Attributes:
         zone: key of :func:`tables.grids`.
         cloud: ``provider/region``, or None.
-        origin: how it is known.
+        origin: how the place was determined.
     """
 
     zone: str
@@ -35,16 +35,16 @@ class Place(NamedTuple):
 
 
 def find_place(zone: str | None, cloud: str | None, environ: Mapping[str, str], root: Path = Path("/")) -> Place:
-    """Where the run happens: as the user says; else as the cloud's environment tells; else as the time zone hints.
+    """Return the place of a run: as given, else from cloud environment variables, else guessed from the time zone.
 
     Args:
-        zone: a country or subdivision; decides over the region's own where both are given.
+        zone: a country or subdivision; takes precedence over the region's own zone if both are given.
         cloud: a cloud region, ``provider/region``.
-        environ: the environment's variables.
-        root: where ``etc`` and ``usr`` are looked for.
+        environ: the environment variables.
+        root: folder that contains ``etc`` and ``usr``.
 
     Raises:
-        ArgumentError: an unknown zone or region; names the nearest known ones.
+        ArgumentError: if the zone or region is unknown; the message suggests similar known ones.
     """
     region = None if cloud is None else _region(cloud)
     if zone is not None:
@@ -56,7 +56,8 @@ def find_place(zone: str | None, cloud: str | None, environ: Mapping[str, str], 
 
 def _from_cloud(environ: Mapping[str, str]) -> Place | None:
     for variable, provider in _CLOUD_VARIABLES.items():
-        value = environ.get(variable, "").replace(" ", "").lower()  # Azure also tells display names: France Central
+        # Azure also uses display names such as "France Central".
+        value = environ.get(variable, "").replace(" ", "").lower()
         if value and (region := f"{provider}/{value}") in tables.regions():
             return Place(tables.region_zone(region), region, f"cloud environment: {variable}")
     return None
@@ -67,7 +68,8 @@ def _from_time_zone(environ: Mapping[str, str], root: Path) -> Place | None:
         for name in _time_zones(environ, root):
             if (country := _country_of(name, root)) in tables.grids():
                 return Place(country, None, f"guessed from the time zone {name}")
-    except (OSError, ValueError):  # a hint that cannot be read is none
+    # An unreadable hint is ignored.
+    except (OSError, ValueError):
         pass
     return None
 
@@ -101,7 +103,7 @@ def _did_you_mean(names: list[str]) -> str:
 
 
 def _time_zones(environ: Mapping[str, str], root: Path) -> Iterator[str]:
-    """What the machine calls its time zone, e.g. ``Europe/Paris``, the most telling first."""
+    """Yield the names of the machine's time zone, e.g. ``Europe/Paris``, most reliable first."""
     yield environ.get("TZ", "").lstrip(":")
     link = root / "etc" / "localtime"
     if link.is_symlink():
@@ -111,7 +113,7 @@ def _time_zones(environ: Mapping[str, str], root: Path) -> Iterator[str]:
 
 
 def _country_of(time_zone: str, root: Path) -> str:
-    """The country of a time zone by the system's own table, older names being links; empty where it is in none."""
+    """Return the country of a time zone from the system's table; older names are links. Empty if not listed."""
     zones = root / "usr" / "share" / "zoneinfo"
     table = zones / "zone.tab"
     if not time_zone or not table.is_file():

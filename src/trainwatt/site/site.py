@@ -1,4 +1,4 @@
-"""A place and its factors."""
+"""Place of a run with its factors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from trainwatt.site.place import Place, find_place
 
 
 class Live(NamedTuple):
-    """The live source of a site's carbon intensity, and how far it has told.
+    """Live source of a site's carbon intensity, and its coverage so far.
 
     Attributes:
-        provider: whom to ask.
-        share: the part of the energy so far that it has told the carbon intensity of, 0 to 1.
-        problem: why there is nothing new from it; empty where there is.
+        provider: the source.
+        share: part of the energy so far with a live carbon intensity, 0 to 1.
+        problem: reason for missing new figures; empty if there is none.
     """
 
     provider: Provider
@@ -33,15 +33,15 @@ class Live(NamedTuple):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Site:
-    """Where a run happens, and what a kilowatt hour means there.
+    """Place of a run, and the emissions, water and cost of a kilowatt hour there.
 
-    What is given here holds; then ``TRAINWATT_ZONE``, ``TRAINWATT_PUE`` and so on in the environment; then the TOML
-    file that ``TRAINWATT_CONFIG`` names, else ``~/.config/trainwatt.toml``, else ``/etc/trainwatt.toml``; the rest is
-    looked up, offline. The environment or the file is left out as a whole where it names another place than what
-    holds before it.
+    Settings take precedence in this order: the arguments; ``TRAINWATT_ZONE``, ``TRAINWATT_PUE`` and so on in the
+    environment; the TOML file named by ``TRAINWATT_CONFIG``, else ``~/.config/trainwatt.toml``, else
+    ``/etc/trainwatt.toml``. All other factors are looked up offline. If the environment or the file names another place
+    than a setting of higher precedence, all of its settings are ignored.
 
-    Where both a zone and a cloud region are given, the zone decides on the grid and the price, the region on PUE and
-    WUE, even where they lie in different places. With a zone alone the machine is taken for one's own.
+    If both a zone and a cloud region are given, the zone determines grid and price, and the region PUE and WUE, even if
+    they are in different places. With a zone alone, the machine is taken to be outside a data centre.
 
     Args:
         zone: country (ISO 3166-1, two or three letters, or its name) or subdivision (ISO 3166-2).
@@ -50,30 +50,30 @@ class Site:
         wue: litres per kWh of IT energy.
         tariff: price per kWh, in the local currency.
         carbon_intensity: gCO2e per kWh; or a live source: one of :mod:`trainwatt.live`, or its short name,
-            ``"electricitymaps"``, ``"gb"``, ``"dk"``, ``"dk1"`` or ``"dk2"``. The yearly mean stands in where it
-            tells nothing.
-        market_intensity: gCO2e per kWh by the contracts of whoever pays, for a market-based line beside the
-            location-based one.
-        environ: the environment's variables.
-        root: where ``etc`` and ``usr`` are looked for.
+            ``"electricitymaps"``, ``"gb"``, ``"dk"``, ``"dk1"`` or ``"dk2"``. The yearly mean is the fallback for times
+            without live figures.
+        market_intensity: gCO2e per kWh of the user's electricity contract, for market-based emissions alongside the
+            location-based ones.
+        environ: the environment variables.
+        root: folder that contains ``etc`` and ``usr``.
 
     Attributes:
         zone: grid zone, e.g. ``FR``, ``US-CA``, or ``WORLD``.
         name: its name.
         cloud: cloud region, ``provider/region``, or None.
-        origin: how the place is known: ``given``, perhaps by a variable or in a file that is named, ``cloud
-            environment: <variable>``, ``guessed from the time zone <name>``, or ``unknown: world average``.
+        origin: how the place was determined: ``given``, optionally with a variable or file, ``cloud environment:
+            <variable>``, ``guessed from the time zone <name>``, or ``unknown: world average``.
         carbon_intensity: gCO2e per kWh of electricity.
         pue: power usage effectiveness: facility energy over IT energy.
         wue: litres of water that the facility uses per kWh of IT energy.
-        ewif: litres of water per kWh of electricity in its generation.
-        price: per kWh; None where none is known: then there is no cost, rather than an invented one.
-        currency: of the price, an ISO 4217 code; empty where none is known.
-        market: gCO2e per kWh by contract; None where the user gives none.
-        live: the live source of the carbon intensity, if any.
+        ewif: litres of water used in generation per kWh of electricity.
+        price: per kWh; None if unknown, so that no cost is invented.
+        currency: ISO 4217 code of the price; empty if unknown.
+        market: gCO2e per kWh by contract; None if the user gives none.
+        live: live source of the carbon intensity, if any, else None.
 
     Raises:
-        ArgumentError: names the argument, variable or key, what was given, and what would be right.
+        ArgumentError: names the argument, variable or key, the given value and the expected one.
     """
 
     zone: str
@@ -112,70 +112,72 @@ class Site:
             "market_intensity": market_intensity,
         }
         given = {key: Setting(value, key) for key, value in arguments.items() if value is not None}
-        said = merged([given, config.from_environment(environ), config.from_file(environ, root)])
-        _set(self, **_known(said, environ, root))
+        settings = merged([given, config.from_environment(environ), config.from_file(environ, root)])
+        _set(self, **_known(settings, environ, root))
 
     @classmethod
     def resolve(cls, **arguments: Any) -> Site:
-        """The same as calling the class."""
+        """Construct a site; the same as calling the class."""
         return cls(**arguments)
 
     @property
     def factors(self) -> tuple[Factor, ...]:
-        """Every figure that the site's footprints come from."""
+        """All factors of the site's footprints."""
         known = (self.carbon_intensity, self.market, self.pue, self.wue, self.ewif, self.price)
         return tuple(factor for factor in known if factor is not None)
 
     def moved(self, zone: str) -> Site:
-        """The same machine on another grid, for a comparison: with its own PUE and WUE.
+        """Return the same machine, with its own PUE and WUE, on another grid for a comparison.
 
-        The price is left out where the two are not of one source, basis and currency; a tariff of the user's never is.
+        The price is left out if the two differ in source, basis or currency, and always if it is the user's tariff.
 
         Args:
             zone: as in :meth:`resolve`.
 
         Raises:
-            ArgumentError: an unknown zone, or one whose carbon intensity is of another source or basis.
+            ArgumentError: if the zone is unknown, or its carbon intensity has another source or basis.
         """
         there = _changed(self, **_known({"zone": Setting(zone, "zone")}, {}, Path("/")))
         here = self.static().carbon_intensity
         if not here.compares_with(there.carbon_intensity):
-            kind = f"carbon intensity is {here.source}" if here.is_given else f"{here.source}, {here.basis}"
-            raise ArgumentError("zone", zone, f"a zone whose figure compares with {self.zone}'s own ({kind})")
+            kind = f"which is {here.source}" if here.is_given else f"{here.source}, {here.basis}"
+            raise ArgumentError(
+                "zone", zone, f"a zone whose carbon intensity compares with that of {self.zone} ({kind})"
+            )
         price = there.price if self.price and there.price and self.price.compares_with(there.price) else None
         return _changed(there, pue=self.pue, wue=self.wue, price=price, currency=there.currency if price else "")
 
     def static(self) -> Site:
-        """The same place by the yearly mean of its grid, where its carbon intensity is a live one: to compare with."""
+        """Return the site for comparisons, with the yearly mean of its grid in place of a live carbon intensity."""
         if self.live is None:
             return self
         place = Place(self.zone, self.cloud, self.origin)
         return _changed(self, carbon_intensity=grid_factors.carbon_intensity(place), live=None)
 
     def metered(self, mean: Factor, share: float, problem: str) -> Site:
-        """The same site with the carbon intensity of a run so far.
+        """Return the same site with the carbon intensity of a run so far.
 
         Args:
-            mean: weighted by the run's energy.
-            share: the part of the energy that the live source has told it of.
-            problem: why there is nothing new from it; empty where there is.
+            mean: carbon intensity, weighted by the run's energy.
+            share: part of the energy with a live carbon intensity.
+            problem: reason for missing new figures; empty if there is none.
         """
         return _changed(
             self, carbon_intensity=mean, live=self.live and self.live._replace(share=share, problem=problem)
         )
 
     def comparable_zones(self) -> tuple[str, ...]:
-        """The zones, this one among them, whose carbon intensity is of the same source and basis; not the world."""
+        """Return all zones, including this one, of the same source and basis of carbon intensity; not the world."""
         places = (Place(zone, None, "given") for zone in tables.grids() if zone != tables.WORLD)
         here = self.static().carbon_intensity
         return tuple(place.zone for place in places if here.compares_with(grid_factors.carbon_intensity(place)))
 
     def text(self) -> str:
-        """The place, its carbon intensity and where both come from, in a line."""
+        """Return the place, its carbon intensity and their sources in one line."""
         return site_text(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form, with every factor's source and year."""
+        """Return a JSON-able form, with every factor's source and year."""
         return {
             "zone": self.zone,
             "name": self.name,
@@ -196,7 +198,7 @@ class Site:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Site:
-        """What :meth:`to_dict` has made; a live source is not asked any more, its figure is kept."""
+        """Restore a site from :meth:`to_dict`; a live source is not queried again, but its figure is kept."""
         site, factors = cls.__new__(cls), {**state["factors"]}
         factors["market"] = factors.pop("market_intensity")
         known = {name: factor and Factor(**factor) for name, factor in factors.items()}
@@ -207,7 +209,7 @@ class Site:
 
 
 def site_text(site: Mapping[str, Any]) -> str:
-    """What :meth:`Site.text` tells, from what :meth:`Site.to_dict` makes."""
+    """Return :meth:`Site.text` from the output of :meth:`Site.to_dict`."""
     intensity, pue = site["factors"]["carbon_intensity"], site["factors"]["pue"]
     where = f"{site['name']}, {site['cloud']}" if site["cloud"] else site["name"]
     source = " ".join(filter(None, (intensity["source"], intensity["year"])))
@@ -221,43 +223,45 @@ def _changed(site: Site, **changes: Any) -> Site:
 
 
 def _set(site: Site, **values: Any) -> None:
+    # The dataclass is frozen for everyone else.
     for name, value in values.items():
-        object.__setattr__(site, name, value)  # frozen for all others
+        object.__setattr__(site, name, value)
 
 
-def _known(said: Layer, environ: Mapping[str, str], root: Path) -> dict[str, Any]:
-    """A site's attributes, from what was said."""
-    live = _live(said)
-    place = place_of(said) or _place_of(live, said) or find_place(None, None, environ, root)
-    price, currency = _price(place.zone, said)
-    pue = _given(said, "pue", "PUE", 1, "")
-    wue = _given(said, "wue", "WUE", 0, grid_factors.WATER_UNIT)
+def _known(settings: Layer, environ: Mapping[str, str], root: Path) -> dict[str, Any]:
+    """Return the attributes of a site from its settings."""
+    live = _live(settings)
+    place = place_of(settings) or _place_of(live, settings) or find_place(None, None, environ, root)
+    price, currency = _price(place.zone, settings)
+    pue = _given(settings, "pue", "PUE", 1, "")
+    wue = _given(settings, "wue", "WUE", 0, grid_factors.WATER_UNIT)
     return {
         "zone": place.zone,
         "name": tables.grids()[place.zone]["name"],
         "cloud": place.cloud,
         "origin": place.origin,
-        "carbon_intensity": _intensity(place, said, live),
+        "carbon_intensity": _intensity(place, settings, live),
         "pue": pue or grid_factors.facility(place, "PUE", "pue", ""),
         "wue": wue or grid_factors.facility(place, "WUE", "wue_l_per_kwh", grid_factors.WATER_UNIT),
         "ewif": grid_factors.water_of_the_grid(place.zone),
         "price": price,
         "currency": currency,
-        "market": _given(said, "market_intensity", "market-based carbon intensity", 0, grid_factors.GRID_UNIT),
-        "live": live and Live(_bound(live, place.zone, said)),
+        "market": _given(settings, "market_intensity", "market-based carbon intensity", 0, grid_factors.GRID_UNIT),
+        "live": live and Live(_bound(live, place.zone, settings)),
     }
 
 
-def _live(said: Layer) -> Provider | None:
-    """The live source that is asked for."""
-    asked = said.get("carbon_intensity")
+def _live(settings: Layer) -> Provider | None:
+    """Return the requested live source, if any, else None."""
+    asked = settings.get("carbon_intensity")
     if asked is None or isinstance(asked.value, (int, float)):
         return None
     if isinstance(asked.value, Provider):
         return asked.value
-    from trainwatt.live.sources import provider_named  # noqa: PLC0415  # few need it
+    # Rarely used.
+    from trainwatt.live.sources import provider_named  # noqa: PLC0415
 
-    token = said.get("electricitymaps_token")
+    token = settings.get("electricitymaps_token")
     try:
         return provider_named(asked.value, token and token.value)
     except (ValueError, AttributeError) as error:
@@ -265,34 +269,34 @@ def _live(said: Layer) -> Provider | None:
         raise ArgumentError(asked.label, asked.value, expected) from None
 
 
-def _place_of(live: Provider | None, said: Layer) -> Place | None:
-    """Where nobody says where it is, a source that tells of one country does."""
-    return Place(live.country, None, said["carbon_intensity"].source) if live and live.country else None
+def _place_of(live: Provider | None, settings: Layer) -> Place | None:
+    """Return the country of a live source that covers a single one, as fallback if no place is given."""
+    return Place(live.country, None, settings["carbon_intensity"].source) if live and live.country else None
 
 
-def _bound(live: Provider, zone: str, said: Layer) -> Provider:
-    asked = said["carbon_intensity"]
+def _bound(live: Provider, zone: str, settings: Layer) -> Provider:
+    asked = settings["carbon_intensity"]
     try:
         return live.at(zone)
     except ValueError as error:
         raise ArgumentError(asked.label, asked.value, str(error)) from None
 
 
-def _intensity(place: Place, said: Layer, live: Provider | None) -> Factor:
-    """What holds until a live source has told."""
-    own = None if live else _given(said, "carbon_intensity", "carbon intensity", 0, grid_factors.GRID_UNIT)
+def _intensity(place: Place, settings: Layer, live: Provider | None) -> Factor:
+    """Return the static carbon intensity, valid until a live source has figures."""
+    own = None if live else _given(settings, "carbon_intensity", "carbon intensity", 0, grid_factors.GRID_UNIT)
     return own or grid_factors.carbon_intensity(place)
 
 
-def _price(zone: str, said: Layer) -> tuple[Factor | None, str]:
-    """The price and its currency: a tariff is in the local one, which is not always that of the known price."""
+def _price(zone: str, settings: Layer) -> tuple[Factor | None, str]:
+    """Return the price and its currency; a tariff is in local currency, which may differ from that of the table."""
     local = grid_factors.local_currency(zone)
-    if given := _given(said, "tariff", "price", 0, f"{local}/kWh"):
+    if given := _given(settings, "tariff", "price", 0, f"{local}/kWh"):
         return given, local
     price = grid_factors.price(zone)
     return price, price.unit.partition("/")[0] if price else ""
 
 
-def _given(said: Layer, key: str, name: str, least: float, unit: str) -> Factor | None:
-    each = said.get(key)
+def _given(settings: Layer, key: str, name: str, least: float, unit: str) -> Factor | None:
+    each = settings.get(key)
     return Factor.given(name, each.number(least, unit), unit, each.source) if each else None

@@ -1,4 +1,4 @@
-"""The factors that ship with the package, read when they are first asked for."""
+"""Factor tables shipped with the package, read on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = Mapping[str, str]
 
 WORLD = "WORLD"
 
-# The table places regions in the United States in the whole country; the states are public.
+# The table only names the country of US regions; their states are public knowledge.
 _US_STATES = {
     "aws/us-east-1": "VA",
     "aws/us-east-2": "OH",
@@ -47,15 +47,15 @@ _US_STATES = {
 
 @cache
 def grids() -> dict[str, Row]:
-    """Grids by zone: ISO 3166-1 alpha-2, ISO 3166-2 for subdivisions, or ``WORLD``."""
+    """Return grids by zone: ISO 3166-1 alpha-2, ISO 3166-2 for subdivisions, or ``WORLD``."""
     return {row["zone"]: row for row in rows("grids.csv")}
 
 
 @cache
 def zones_called() -> dict[str, list[str]]:
-    """Zones by everything that they may be called, in capitals: codes of two and three letters, subdivisions, names.
+    """Return zones by every accepted name in capitals: two- and three-letter codes, subdivisions, names.
 
-    A name may be that of several zones, as Georgia is; a code never is.
+    Several zones may share a name, e.g. Georgia, but never a code.
     """
     called: defaultdict[str, list[str]] = defaultdict(list)
     for zone, row in grids().items():
@@ -66,25 +66,25 @@ def zones_called() -> dict[str, list[str]]:
 
 @cache
 def regions() -> dict[str, Row]:
-    """Cloud regions by ``provider/region``."""
+    """Return cloud regions by ``provider/region``."""
     return {f"{row['provider']}/{row['region']}": row for row in rows("cloud_regions.csv")}
 
 
 def region_zone(region: str) -> str:
-    """The grid zone of a cloud region: the state where it is known."""
+    """Return the grid zone of a cloud region: its US state if known, else its country."""
     state = _US_STATES.get(region)
     return f"US-{state}" if state else regions()[region]["zone"]
 
 
 @cache
 def defaults(provider: str) -> tuple[Row, ...]:
-    """PUE and WUE of a provider, by area, where a region publishes none."""
+    """Return the rows of a provider's default PUE and WUE by area, for regions that publish none."""
     return tuple(row for row in rows("provider_defaults.csv") if row["provider"] == provider)
 
 
 @cache
 def prices() -> dict[str, list[Row]]:
-    """Prices of electricity by zone, what is paid before what is traded; zones with none are absent."""
+    """Return electricity prices by zone, for businesses before wholesale; zones without prices are absent."""
     by_zone: defaultdict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows("electricity_prices.csv"), key=lambda row: row["price_type"].startswith("wholesale")):
         by_zone[row["zone"]].append(row)
@@ -93,7 +93,7 @@ def prices() -> dict[str, list[Row]]:
 
 @cache
 def rows(name: str) -> tuple[Row, ...]:
-    """The rows of a table."""
-    # pkgutil, not importlib.resources: that takes longer to import than all the tables take to read.
+    """Return the rows of a table."""
+    # Not importlib.resources: importing it takes longer than reading all tables.
     data = pkgutil.get_data(__package__, f"data/{name}") or b""
     return tuple(csv.DictReader(io.StringIO(data.decode(), newline="")))

@@ -1,0 +1,125 @@
+"""Metrics of a run for a framework's logger.
+
+The keys are the same in every framework. A metric without a value is left out.
+
+==================================  ======  ==========================================================================
+key                                 unit    meaning
+==================================  ======  ==========================================================================
+``energy/total_kwh``                kWh     energy since the run began, all phases and devices
+``energy/epoch_kwh``                kWh     energy of the last closed epoch, all phases
+``energy/train_kwh``                kWh     training part of ``energy/epoch_kwh``
+``energy/validate_kwh``             kWh     evaluation part of ``energy/epoch_kwh``
+``energy/power_w``                  W       mean power while training, or in the phase of a standalone evaluation
+``energy/step_j``                   J       energy per training step
+``energy/sample_j``                 J       energy per sample of a standalone evaluation, test or prediction
+``energy/token_j``                  J       energy per training token; added by the Hugging Face Trainer callback
+``energy/measured_share``           0 to 1  measured part of ``energy/total_kwh``; the rest is estimated
+``footprint/co2e_kg``               kg      emissions of ``energy/total_kwh`` at the site, location-based
+``footprint/water_l``               L       water for ``energy/total_kwh`` at the site
+``footprint/cost``                  price   cost of ``energy/total_kwh`` at the site, in the currency of its price
+``projection/total_kwh``            kWh     projected energy of the whole run
+``projection/total_kwh_low``        kWh     lower end of its 90% interval
+``projection/total_kwh_high``       kWh     upper end of its 90% interval
+``projection/co2e_kg``              kg      projected emissions of the whole run
+``projection/remaining_s``          s       projected time until the run ends
+``stopping/gain_per_kwh``           1/kWh   recent gain of the metric per kWh; added by green early stopping
+``stopping/expected_gain_per_kwh``  1/kWh   expected gain of the metric per kWh; added by green early stopping
+==================================  ======  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trainwatt.accounting.timeline import Phase, Span, total_of
+from trainwatt.footprint.footprint import central_figures
+from trainwatt.projection.projection import Projection
+from trainwatt.site import Site
+from trainwatt.units import kwh_from_j
+
+Metrics = dict[str, float]
+
+
+def energy_metrics(total: Span, measured_share: float | None = None) -> Metrics:
+    """Return the metrics of the energy so far.
+
+    Args:
+        total: the run so far.
+        measured_share: measured part of its energy, 0 to 1; None leaves the metric out.
+    """
+    return _known({"energy/total_kwh": kwh_from_j(total.total_j), "energy/measured_share": measured_share})
+
+
+def epoch_metrics(epoch: Mapping[Phase, Span]) -> Metrics:
+    """Return the metrics of the last closed epoch; empty if there is none.
+
+    Args:
+        epoch: its phases.
+    """
+    if not epoch:
+        return {}
+    train, validate = epoch.get("train", Span()), epoch.get("validate")
+    energy = {
+        "energy/epoch_kwh": kwh_from_j(total_of(epoch).total_j),
+        "energy/train_kwh": kwh_from_j(train.total_j),
+        "energy/validate_kwh": kwh_from_j(validate.total_j) if validate else None,
+    }
+    return _known(energy) | rate_metrics(train)
+
+
+def rate_metrics(span: Span) -> Metrics:
+    """Return mean power and energy per step of a phase."""
+    return _known(
+        {
+            "energy/power_w": span.total_j / span.seconds if span.seconds > 0 else None,
+            "energy/step_j": span.total_j / span.steps if span.steps else None,
+        }
+    )
+
+
+def sample_metrics(sample_j: float | None) -> Metrics:
+    """Return the energy per evaluated or predicted sample.
+
+    Args:
+        sample_j: joules per sample; None if unknown.
+    """
+    return _known({"energy/sample_j": sample_j})
+
+
+def footprint_metrics(total: Span, site: Site) -> Metrics:
+    """Return emissions, water and cost of the run so far.
+
+    Args:
+        total: the run so far.
+        site: the place where it runs.
+    """
+    figures = central_figures(kwh_from_j(total.total_j), site)
+    return _known(
+        {
+            "footprint/co2e_kg": figures.co2e_kg,
+            "footprint/water_l": figures.water_l,
+            "footprint/cost": figures.cost,
+        }
+    )
+
+
+def projection_metrics(projection: Projection | None, site: Site) -> Metrics:
+    """Return energy, emissions and remaining time of the whole run; empty without a projection.
+
+    Args:
+        projection: the latest one.
+        site: the place of the whole run, with its forecast carbon intensity if available.
+    """
+    if projection is None:
+        return {}
+    return {
+        "projection/total_kwh": projection.energy_kwh.central,
+        "projection/total_kwh_low": projection.energy_kwh.low,
+        "projection/total_kwh_high": projection.energy_kwh.high,
+        "projection/co2e_kg": central_figures(projection.energy_kwh.central, site).co2e_kg,
+        "projection/remaining_s": projection.remaining_s,
+    }
+
+
+def _known(metrics: Mapping[str, float | None]) -> Metrics:
+    return {name: value for name, value in metrics.items() if value is not None}
