@@ -31,7 +31,7 @@ def test_a_report_of_several_runs_is_a_comparison(
     monkeypatch.chdir(tmp_path)
     assert main(["report", *folders, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"written": "comparison.html"}
-    assert "2 runs beside each other" in Path("comparison.html").read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in Path("comparison.html").read_text(encoding="utf-8")
 
 
 def test_it_may_be_written_elsewhere(folders: list[str], tmp_path: Path, capsys: Capture) -> None:

@@ -69,6 +69,7 @@ def test_a_run_that_goes_on_is_shown_until_it_ends(going_on: Path) -> None:
     assert looks[0]["total_j"] < looks[1]["total_j"] < looks[2]["total_j"]
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_power_and_projection(going_on: Path) -> None:
     script = """
 import os, signal, subprocess, sys, time

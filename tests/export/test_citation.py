@@ -15,7 +15,7 @@ def test_the_sentence_has_all_that_is_needed_to_check_it(summary: dict[str, Any]
     text = markdown(summary)
     for part in (
         "The run of 2026-09-21 on 8 × NVIDIA H100 80GB HBM3, 1 × AMD EPYC 9654 in France",  # noqa: RUF001
-        "took 2 h 0 min and 10.0 kWh (",
+        "took 2 h 0 min and consumed 10.0 kWh (",
         "90% of it measured (GPU: NVML total-energy counter)",
         "10% estimated (CPU: model by CPU utilisation, RAM: model by memory size)",
         "41.79 gCO₂e/kWh (Ember via Our World in Data (May 2026 copy) 2025, lifecycle, production, yearly mean)",
@@ -25,7 +25,7 @@ def test_the_sentence_has_all_that_is_needed_to_check_it(summary: dict[str, Any]
         f"trainwatt {trainwatt.__version__}",
     ):
         assert part in text
-    assert "Market-based" not in text
+    assert "market-based" not in text
     assert "\n" not in text
 
 
@@ -47,7 +47,7 @@ def test_what_is_measured_is_not_said_to_be_estimated(summary: dict[str, Any]) -
     summary["measured_share"] = 0.0
     assert " measured" not in markdown(summary).replace("(", "")
     summary["measured_share"] = None
-    assert "nothing could be measured" in markdown(summary)
+    assert "none of which could be measured" in markdown(summary)
 
 
 def test_a_run_that_was_cut_short_is_not_cited_as_a_whole_one(summary: dict[str, Any]) -> None:
@@ -57,8 +57,8 @@ def test_a_run_that_was_cut_short_is_not_cited_as_a_whole_one(summary: dict[str,
 
 def test_an_unknown_place_is_said_to_be() -> None:
     text = markdown(summary_at(Site(zone="WORLD", market_intensity=0, environ={})))
-    assert "of the world's average grid, for want of a known place," in text
-    assert "Market-based they were 0 g" in text
+    assert "At the world-average carbon intensity (location unknown) of " in text
+    assert "Its market-based emissions were 0 g" in text
 
 
 @pytest.mark.parametrize("names", [trainwatt.export.__all__])

@@ -42,14 +42,14 @@ def test_a_contract_does_not_change_it() -> None:
 def test_hardware_of_which_nothing_is_known_is_left_out_and_said_to_be(summary: dict[str, Any]) -> None:
     summary["footprint"]["embodied_kg"] = None
     assert sci(summary).g_per_unit.central == pytest.approx(12 * 41.79 / 5)
-    assert "M: not known, left out" in sci(summary).text()
+    assert "M: unknown, left out" in sci(summary).text()
     assert sci(summary, embodied_kg=1.0).g_per_unit.central == pytest.approx((12 * 41.79 + 1000) / 5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"unit": "token"}, "units=None: expected how many tokens the run made"),
+        ({"unit": "token"}, "units=None: expected the number of tokens in the run"),
         ({"unit": "token", "units": 0}, "units=0"),
         ({"units": -1.0}, "units=-1.0"),
         ({"units": float("nan")}, "units=nan"),
@@ -63,7 +63,7 @@ def test_what_cannot_be_counted_by_is_told(summary: dict[str, Any], arguments: d
 
 def test_a_run_without_epochs_has_none_to_count_by(summary: dict[str, Any]) -> None:
     summary["epochs"] = 0
-    with pytest.raises(ArgumentError, match="it counted none"):
+    with pytest.raises(ArgumentError, match="its summary counts none"):
         sci(summary)
 
 

@@ -1,6 +1,6 @@
 """The command line: ``trainwatt COMMAND``.
 
-Exit codes: 0 done, 1 it failed, 2 the command line is wrong; ``trainwatt run`` exits as the command that it measures.
+Exit codes: 0 success, 1 failure, 2 usage error. ``trainwatt run`` exits with the exit code of the measured command.
 """
 
 from __future__ import annotations
@@ -18,41 +18,42 @@ COMMANDS = (doctor, watch, run, merge, report, compare, export, estimate, region
 
 _EPILOG = """\
 examples:
-  trainwatt doctor                      what can be measured here
+  trainwatt doctor                      check what can be measured on this machine
   trainwatt run -- python train.py      measure any script
-  trainwatt watch                       look at the latest run of ./footprint while it goes on
-  trainwatt report footprint/*          look at them in a browser
-  trainwatt COMMAND --help              each has examples, and --json
+  trainwatt watch                       follow the latest run in ./footprint
+  trainwatt report footprint/*          write an HTML page that compares all runs
+  trainwatt COMMAND --help              show the options and examples of a command
 
-exit codes: 0 done, 1 it failed, 2 the command line is wrong; `run` exits as the command that it measures
+exit codes: 0 success, 1 failure, 2 usage error; `run` exits with the exit code of the measured command
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return its exit code."""
     options = parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except ArgumentError as error:
-        return _told(error, 2)
-    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        return _failed(error, 2)
+    except BrokenPipeError:
+        # The reader, such as `head`, has closed the pipe. Python would report the same error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError) as error:
-        return _told(error, 1)
+        return _failed(error, 1)
     return code
 
 
-def _told(error: Exception, code: int) -> int:
+def _failed(error: Exception, code: int) -> int:
     sys.stderr.write(f"trainwatt: {error}\n")
     return code
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="trainwatt",
-        description="What a training run takes: energy, CO2e, water and money.",
+        description="Measure the energy, CO2e, water and cost of training runs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -23,16 +23,18 @@ def add(commands: Commands) -> None:
         commands,
         "compare",
         run,
-        "put several runs beside each other, least energy first; with --write as a page",
+        "compare several runs, lowest energy first; with --write as an HTML page",
         "trainwatt compare footprint/* --write comparison.html",
     )
     add_runs(parser)
-    parser.add_argument("--write", metavar="FILE", type=Path, help="write them there as a page, with the Pareto front")
+    parser.add_argument(
+        "--write", metavar="FILE", type=Path, help="write an HTML page with the Pareto front to this file"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print or write the comparison."""
-    # other commands need none of it
+    # Deferred: other commands do not need the HTML modules.
     from trainwatt.reporting.html import comparison_page, write  # noqa: PLC0415
     from trainwatt.reporting.html.pareto import chosen_metric, standings  # noqa: PLC0415
 
@@ -42,11 +44,11 @@ def run(options: argparse.Namespace) -> int:
         write(options.write, comparison_page(runs, metric))
         return show(options, str(options.write), {"written": str(options.write)})
     found = {each.folder: each for each in standings(runs, metric)}
-    rows = [_state(each, found.get(each.folder)) for each in Comparison(runs).runs]
+    rows = [_run_state(each, found.get(each.folder)) for each in Comparison(runs).runs]
     return show(options, Comparison(runs).text(), {"metric": metric or None, "runs": rows})
 
 
-def _state(run: RecordedRun, standing: Any) -> dict[str, Any]:
+def _run_state(run: RecordedRun, standing: Any) -> dict[str, Any]:
     names: Sequence[str] = (
         "run",
         "status",

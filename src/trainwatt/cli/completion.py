@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainwatt.cli.shared import Commands
 
 SHELLS = ("bash", "zsh", "fish")
-_NEEDS = 'it is made by shtab, which is not installed: pip install "trainwatt[completion]"'
+_NO_SHTAB = 'shell completion needs the package shtab: pip install "trainwatt[completion]"'
 
 
 def add(commands: Commands) -> None:
@@ -21,12 +21,12 @@ def add(commands: Commands) -> None:
         commands,
         "completion",
         run,
-        "what a shell needs to complete these commands",
+        "print the completion script for a shell",
         "trainwatt completion bash > ~/.local/share/bash-completion/completions/trainwatt",
         "trainwatt completion zsh > ~/.zfunc/_trainwatt",
         "trainwatt completion fish > ~/.config/fish/completions/trainwatt.fish",
     )
-    parser.add_argument("shell", choices=SHELLS, help="which")
+    parser.add_argument("shell", choices=SHELLS, help="shell to print the script for")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,6 +34,6 @@ def run(options: argparse.Namespace) -> int:
     try:
         shtab: Any = import_module("shtab")
     except ImportError:
-        raise ValueError(_NEEDS) from None
+        raise ValueError(_NO_SHTAB) from None
     script: str = shtab.complete(options.parser, options.shell)
     return show(options, script.rstrip(), {"shell": options.shell, "script": script})

@@ -18,14 +18,14 @@ def add(commands: Commands) -> None:
         commands,
         "estimate",
         run,
-        "what a training is going to take, before it: hours times hardware times region, with a wide range",
+        "estimate a training run before it starts, from GPUs, hours and region, with a wide range",
         "trainwatt estimate --gpu H100 --count 8 --hours 120 --zone FR",
     )
-    parser.add_argument("--gpu", required=True, metavar="MODEL", help="its name, such as H100, A100 PCIe or RTX 4090")
-    parser.add_argument("--count", type=_count, default=1, help="how many (default: %(default)s)")
-    parser.add_argument("--hours", type=positive, required=True, help="for how long")
+    parser.add_argument("--gpu", required=True, metavar="MODEL", help="GPU model, such as H100, A100 PCIe or RTX 4090")
+    parser.add_argument("--count", type=_count, default=1, help="number of GPUs (default: %(default)s)")
+    parser.add_argument("--hours", type=positive, required=True, help="duration of the training run")
     parser.add_argument(
-        "--watts", type=positive, help="mean power of one, with its share of the machine, if you know it"
+        "--watts", type=positive, help="mean power of one GPU including its share of the machine, if known"
     )
     add_site(parser)
 

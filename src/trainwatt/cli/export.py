@@ -31,25 +31,36 @@ def add(commands: Commands) -> None:
         commands,
         "export",
         run,
-        "a run in the form in which it must be handed in",
+        "export a run as model card metadata, CodeCarbon row, SCI score or citation",
         "trainwatt export footprint/2026-11-23T08-49-46 --format model-card --write README.md",
     )
-    parser.add_argument("folder", metavar="RUN", help="a run folder")
-    parser.add_argument("--format", choices=FORMATS, required=True, help="what to make of it")
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="output format")
     parser.add_argument(
-        "--write", metavar="FILE", help="model-card, codecarbon: the file to add it to; else it is printed"
+        "--write", metavar="FILE", help="model-card, codecarbon: file to add the data to (default: print it)"
     )
-    parser.add_argument("--training-type", choices=["pre-training", "fine-tuning"], help="model-card: what it was")
-    parser.add_argument("--project", default="trainwatt", help="codecarbon: the project's name (default: %(default)s)")
-    parser.add_argument("--per", default="epoch", metavar="UNIT", help="sci: epoch (default), step, token, sample, ...")
-    parser.add_argument("--units", type=positive, help="sci: how many of them; known for epoch and step, and sample")
-    parser.add_argument("--embodied-kg", type=positive, help="sci: the run's embodied kgCO2e, where you know better")
+    parser.add_argument("--training-type", choices=["pre-training", "fine-tuning"], help="model-card: training type")
+    parser.add_argument("--project", default="trainwatt", help="codecarbon: project name (default: %(default)s)")
+    parser.add_argument(
+        "--per",
+        default="epoch",
+        metavar="UNIT",
+        help="sci: unit to score by: epoch (default), step, token, sample, ...",
+    )
+    parser.add_argument(
+        "--units", type=positive, help="sci: number of units (default: counted, for epoch, step and sample)"
+    )
+    parser.add_argument(
+        "--embodied-kg", type=positive, help="sci: embodied kgCO2e of the run (default: from its summary)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print or write the export."""
     if options.write and options.format not in ("model-card", "codecarbon"):
-        raise ArgumentError("--write", options.write, "--format model-card or codecarbon; all others are printed")
+        raise ArgumentError(
+            "--write", options.write, "--format model-card or codecarbon; the other formats are only printed"
+        )
     return FORMATS[options.format](options, summary_of(options.folder))
 
 

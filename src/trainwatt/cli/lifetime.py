@@ -20,14 +20,14 @@ def add(commands: Commands) -> None:
         commands,
         "lifetime",
         run,
-        "after how many requests using a model has taken as much energy as training it",
+        "compute after how many requests inference has used as much energy as training",
         "trainwatt lifetime footprint/train --inference footprint/train-predict --expected-requests 1e6",
     )
-    parser.add_argument("folder", metavar="RUN", help="the run folder of the training")
-    parser.add_argument("--inference", metavar="RUN", help="the run folder of an evaluation, test or prediction")
-    parser.add_argument("--samples", type=positive, help="how many requests that was, where its summary does not tell")
-    parser.add_argument("--request-j", type=positive, help="joules of a request, instead of a run")
-    parser.add_argument("--expected-requests", type=positive, help="how often the model is going to be asked")
+    parser.add_argument("folder", metavar="RUN", help="run folder of the training run")
+    parser.add_argument("--inference", metavar="RUN", help="run folder of an evaluation, test or prediction")
+    parser.add_argument("--samples", type=positive, help="number of requests in that run (default: from its summary)")
+    parser.add_argument("--request-j", type=positive, help="joules per request, instead of --inference")
+    parser.add_argument("--expected-requests", type=positive, help="number of requests over the lifetime of the model")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,11 +39,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _request_j(options: argparse.Namespace) -> float:
     if (options.inference is None) == (options.request_j is None):
-        raise ArgumentError("--inference", options.inference, "a run folder, or --request-j, and not both")
+        raise ArgumentError("--inference", options.inference, "either a run folder or --request-j, not both")
     if options.request_j is not None:
         return float(options.request_j)
     joules, samples = facts.inference(summary_of(options.inference))
     counted = options.samples or samples
     if not counted:
-        raise ArgumentError("--samples", options.samples, "how many requests the run was: its summary does not tell")
+        raise ArgumentError(
+            "--samples", options.samples, "the number of requests in the run, which its summary does not record"
+        )
     return joules / float(counted)

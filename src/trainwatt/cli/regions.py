@@ -23,20 +23,20 @@ def add(commands: Commands) -> None:
         commands,
         "regions",
         run,
-        "what the same run would emit on other grids, within one source and basis",
+        "rank other grids by what the same run would emit there, within one source and basis",
         "trainwatt regions --energy 3.2kWh --zone FR --to PL DE",
     )
-    parser.add_argument("--energy", type=kwh, required=True, help="energy of the run's machines, such as 3.2kWh")
-    parser.add_argument("--to", nargs="+", metavar="ZONE", help="only these")
+    parser.add_argument("--energy", type=kwh, required=True, help="energy of the machines, such as 3.2kWh")
+    parser.add_argument("--to", nargs="+", metavar="ZONE", help="show only these zones")
     add_site(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Rank the grids, least CO2e first."""
+    """Rank the grids, lowest CO2e first."""
     site = site_of(options).static()
     if site.carbon_intensity.is_given:
         value = site.carbon_intensity.value
-        raise ArgumentError("carbon_intensity", value, "none of your own: it compares with no other place's")
+        raise ArgumentError("carbon_intensity", value, "no custom value, which cannot be compared with other grids")
     here = footprint(Quantity(options.energy, options.energy, options.energy), site)
     wanted = None if options.to is None else {site.moved(zone).zone for zone in options.to}
     ranked = [(zone, there) for zone, there in ranking(here, site) if wanted is None or zone in wanted]
@@ -48,9 +48,9 @@ def _text(site: Site, here: Footprint, ranked: Sequence[tuple[str, Footprint]]) 
     intensity = site.carbon_intensity
     return "\n\n".join(
         [
-            f"{energy_text(here.energy_kwh.central)} in {site.text()}:\n{emitted} CO2e. The same run elsewhere:",
+            f"{energy_text(here.energy_kwh.central)} in {site.text()}:\n{emitted} CO2e. The same run on other grids:",
             table(_rows(here, ranked)),
-            f"All by {intensity.source}; {intensity.basis}.\nMachine, PUE and embodied emissions stay the same.",
+            f"Source: {intensity.source}; {intensity.basis}.\nMachine, PUE and embodied emissions are unchanged.",
         ]
     )
 

@@ -19,22 +19,25 @@ def add(commands: Commands) -> None:
         commands,
         "report",
         run,
-        "write a run's report.html into its folder, or comparison.html of several runs",
+        "write a run's report.html into its folder, or comparison.html for several runs",
         "trainwatt report footprint/2026-11-23T08-49-46",
     )
     add_runs(parser)
-    parser.add_argument("--write", metavar="FILE", type=Path, help="write it there instead")
+    parser.add_argument("--write", metavar="FILE", type=Path, help="write the page to this file instead")
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """The arguments that tell which runs."""
-    parser.add_argument("folders", metavar="RUN", nargs="+", help="a run folder, of a run that ended in whatever way")
-    parser.add_argument("--metric", help="by which to compare several runs (default: the one that most of them have)")
+    """Add the arguments that select runs."""
+    parser.add_argument(
+        "folders", metavar="RUN", nargs="+", help="run folder; the run may also have failed or been killed"
+    )
+    parser.add_argument("--metric", help="metric to compare several runs by (default: the most common one)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from trainwatt.reporting.html import REPORT, report, write  # noqa: PLC0415  # other commands need none of it
+    # Deferred: other commands do not need the HTML modules.
+    from trainwatt.reporting.html import REPORT, report, write  # noqa: PLC0415
 
     runs = [read_run(folder) for folder in options.folders]
     path: Path = options.write or (runs[0].folder / REPORT if len(runs) == 1 else Path("comparison.html"))

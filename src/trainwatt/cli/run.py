@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from trainwatt.records.snapshot import Status
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-_OF_THE_TERMINAL = ("SIGINT", "SIGQUIT")  # Ctrl-C and Ctrl-\, which it sends to the command, too
-_ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as shells tell it
+# Ctrl-C and Ctrl-\: the terminal sends them to the command as well.
+_TERMINAL_SIGNALS = ("SIGINT", "SIGQUIT")
+_INTERRUPTING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+# The exit codes that shells use.
+_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 
 
 def add(commands: Commands) -> None:
@@ -38,21 +40,31 @@ def add(commands: Commands) -> None:
         commands,
         "run",
         run,
-        "measure any command, in any language; exits as the command does",
+        "measure any command, in any language, and exit with its exit code",
         "trainwatt run -- python train.py --epochs 20",
         "trainwatt run --zone FR --name baseline -- torchrun --nproc-per-node 8 train.py",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run, after two dashes")
-    parser.add_argument("--name", help="the run folder's name (default: the start time)")
-    parser.add_argument("--output-dir", default="footprint", help="where run folders are made (default: %(default)s)")
-    parser.add_argument("--devices", nargs="+", choices=KINDS, default=KINDS, help="what to measure (default: all)")
-    parser.add_argument("--interval", type=positive, default=1.0, help="at most so many seconds between samples")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command to run, after two dashes"
+    )
+    parser.add_argument("--name", help="name of the run folder (default: start time)")
+    parser.add_argument("--output-dir", default="footprint", help="parent of the run folders (default: %(default)s)")
+    parser.add_argument(
+        "--devices", nargs="+", choices=KINDS, default=KINDS, help="kinds of devices to measure (default: all)"
+    )
+    parser.add_argument(
+        "--interval", type=positive, default=1.0, help="maximum seconds between samples (default: %(default)s)"
+    )
     parser.add_argument("--quiet", action="store_true", help="print no summary")
     add_site(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command and measure the machine meanwhile; its own exit code, or 128 and the signal that ended it."""
+    """Run the command and measure the machine meanwhile.
+
+    Returns:
+        The exit code of the command, or 128 plus the number of the signal that ended it.
+    """
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         raise ArgumentError("COMMAND", "", "a command after two dashes, such as: trainwatt run -- python train.py")
@@ -66,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         verbose=False,
     )
     code = _measured(measured, words, options)
-    _tell(measured, options)
+    _print_summary(measured, options)
     return code
 
 
@@ -75,7 +87,7 @@ def _measured(measured: Tracker, words: list[str], options: argparse.Namespace) 
     status: Status = "failed"
     code = _NOT_FOUND
     try:
-        with _signals() as children:
+        with _forwarded_signals() as children:
             process = subprocess.Popen(words, stdout=sys.stderr.fileno() if options.json else None)  # noqa: S603
             children.append(process)
             code = process.wait()
@@ -91,12 +103,12 @@ def _measured(measured: Tracker, words: list[str], options: argparse.Namespace) 
 
 
 @contextmanager
-def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """What we are told is told to the command, and we wait for how it ends."""
+def _forwarded_signals() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Forward signals to the child processes in the yielded list, instead of ending this process."""
     children: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: FrameType | None) -> None:
-        if signal.Signals(number).name in _OF_THE_TERMINAL and _in_foreground():
+        if signal.Signals(number).name in _TERMINAL_SIGNALS and _in_foreground():
             return
         for child in children:
             child.send_signal(number)
@@ -111,23 +123,24 @@ def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _in_foreground() -> bool:
-    """Whether a terminal's keys reach us and the command alike."""
+    """Return True if the terminal sends its signals to this process and the command alike."""
     try:
         with Path(os.ctermid()).open(encoding="utf-8") as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except (AttributeError, OSError):  # on Windows, and where there is none
+    except (AttributeError, OSError):
+        # Windows, or no controlling terminal.
         return False
 
 
 def _status(code: int) -> Status:
-    ends = [int(getattr(signal, name)) for name in _ENDS if hasattr(signal, name)]
+    ends = [int(getattr(signal, name)) for name in _INTERRUPTING_SIGNALS if hasattr(signal, name)]
     if code == 0:
         return "finished"
     return "interrupted" if -code in ends or code - _BY_SIGNAL in ends else "failed"
 
 
-def _tell(measured: Tracker, options: argparse.Namespace) -> None:
-    """On standard error: standard output is the command's own."""
+def _print_summary(measured: Tracker, options: argparse.Namespace) -> None:
+    """Print the summary on standard error, because standard output belongs to the command."""
     summary: Mapping[str, Any] = measured.summary
     if options.json:
         sys.stdout.write(json.dumps(summary, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What several commands have in common."""
+"""Helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ from trainwatt.site import Site
 from trainwatt.units import J_PER_KWH, WH_PER_KWH
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # it has no public name
+    # argparse has no public name for it.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _KWH_PER = {"j": 1 / J_PER_KWH, "kj": 1e3 / J_PER_KWH, "mj": 1e6 / J_PER_KWH}
 _KWH_PER |= {"wh": 1 / WH_PER_KWH, "kwh": 1.0, "mwh": 1e3, "gwh": 1e6}
 
 
 def command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], says: str, *examples: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], summary: str, *examples: str
 ) -> argparse.ArgumentParser:
-    """A command with its help, and with ``--json`` as all have it."""
+    """Add a command with its help and the option ``--json``.
+
+    Args:
+        commands: the subparsers to add it to.
+        name: of the command.
+        run: function that executes the command and returns the exit code.
+        summary: one line of help, in lower case and without a full stop.
+        examples: command lines for the help text.
+    """
     parser = commands.add_parser(
         name,
-        help=says,
-        description=says[0].upper() + says[1:] + ".",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
         epilog="\n".join([f"example{'s' * (len(examples) > 1)}:", *(f"  {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,40 +50,46 @@ def command(
 
 
 def add_site(parser: argparse.ArgumentParser) -> None:
-    """The arguments that tell a place."""
-    site = parser.add_argument_group("where (default: as the environment, a file or the time zone tells)")
+    """Add the arguments that describe the site."""
+    site = parser.add_argument_group("site (default: from the environment, a config file or the time zone)")
     site.add_argument("--zone", help="country or subdivision, such as FR or US-CA")
     site.add_argument("--cloud", help="cloud region, such as gcp/europe-west9")
     site.add_argument("--pue", type=float, help="power usage effectiveness of the data centre")
-    site.add_argument("--wue", type=float, help="water that the data centre uses, L/kWh")
-    site.add_argument("--tariff", type=float, help="price of electricity per kWh, in the local currency")
-    site.add_argument("--carbon-intensity", type=float, help="of the electricity, gCO2e/kWh")
+    site.add_argument("--wue", type=float, help="water usage effectiveness of the data centre, L/kWh")
+    site.add_argument("--tariff", type=float, help="electricity price per kWh, in the local currency")
+    site.add_argument("--carbon-intensity", type=float, help="carbon intensity of the electricity, gCO2e/kWh")
 
 
 def site_of(options: argparse.Namespace) -> Site:
-    """The place that is told."""
+    """Build the site from the arguments of :func:`add_site`."""
     names = ("zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
     return Site(**{name: getattr(options, name) for name in names})
 
 
 def summary_of(run: str) -> Summary:
-    """The summary of a run folder, or of the ``summary.json`` in it.
+    """Read the summary of a run.
+
+    Args:
+        run: path of the run folder, or of the ``summary.json`` in it.
 
     Raises:
-        OSError: there is none.
-        ValueError: it is none of trainwatt's, or the run was killed before it was complete.
+        OSError: the summary does not exist or cannot be read.
+        ValueError: the file is not a trainwatt summary, or it is incomplete because the run was killed.
     """
     summary = read_run(run).summary
     if not {"footprint", "site", "about"} <= summary.keys():
-        raise ValueError(f"{run}: the run was killed before it could tell where it was and on what")
+        raise ValueError(f"{run}: the run was killed before its site and hardware were recorded")
     return summary
 
 
 def latest_run(folder: str) -> Path:
-    """A run folder itself, or the latest in a folder of run folders.
+    """Find a run folder.
+
+    Args:
+        folder: a run folder, a ``summary.json`` in one, or a folder of run folders, for the latest of them.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no run folder.
     """
     path = Path(folder)
     path = path.parent if path.name == SUMMARY else path
@@ -82,18 +97,18 @@ def latest_run(folder: str) -> Path:
         return path
     runs = [events.parent for events in path.glob(f"*/{EVENTS}")]
     if not runs:
-        raise FileNotFoundError(f"{folder}: no run folder, and no folder of them")
+        raise FileNotFoundError(f"{folder}: no run folder here or one level below")
     return max(runs, key=lambda run: run.stat().st_mtime)
 
 
 def show(options: argparse.Namespace, text: str, state: Mapping[str, Any]) -> int:
-    """Print what was found, in the form that is asked for."""
+    """Print the text, or the state as JSON if the option ``--json`` is set, and return exit code 0."""
     sys.stdout.write((json.dumps(state, indent=1) if options.json else text) + "\n")
     return 0
 
 
 def kwh(text: str) -> float:
-    """Energy with its unit, e.g. ``3.2kWh``."""
+    """Parse an energy with its unit, e.g. ``3.2kWh``, into kWh."""
     found = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*([a-z]+)\s*", text.lower())
     try:
         value = float(found[1]) * _KWH_PER[found[2]] if found else -1.0
@@ -105,7 +120,7 @@ def kwh(text: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0."""
     try:
         value = float(text)
     except ValueError:

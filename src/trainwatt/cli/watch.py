@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
         commands,
         "watch",
         run,
-        "a run while it goes on: energy, power, projection; until it ends, or Ctrl-C",
+        "follow a run until it ends or Ctrl-C: energy, power and projection",
         "trainwatt watch",
         "trainwatt watch footprint/2026-11-23T08-49-46 --once",
         "trainwatt watch --json | jq .total_kwh",
@@ -41,16 +41,16 @@ def add(commands: Commands) -> None:
         metavar="RUN",
         nargs="?",
         default="footprint",
-        help="a run folder, or a folder of them, of which the latest is taken (default: %(default)s)",
+        help="run folder, or a folder of run folders, for the latest of them (default: %(default)s)",
     )
-    parser.add_argument("--once", action="store_true", help="print what is known now, and end")
-    parser.add_argument("--interval", type=positive, default=1.0, help="seconds between looks (default: %(default)s)")
+    parser.add_argument("--once", action="store_true", help="print the current state and exit")
+    parser.add_argument("--interval", type=positive, default=1.0, help="seconds between updates (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the run until it ends; being interrupted is the usual way to stop looking."""
+    """Show the run until it ends or the user presses Ctrl-C."""
     folder = latest_run(options.folder)
-    seen = [read_run(folder)] if options.once else _looks(folder, options.interval)
+    seen = [read_run(folder)] if options.once else _updates(folder, options.interval)
     with suppress(KeyboardInterrupt):
         _show(seen, options)
     return 0
@@ -71,11 +71,11 @@ def _show(seen: Iterator[RecordedRun] | list[RecordedRun], options: argparse.Nam
 
 
 def view(run: RecordedRun, watts: float | None = None) -> SummaryView:
-    """What is told of a run that is being watched.
+    """Build the view of a run in progress.
 
     Args:
-        run: as it is now.
-        watts: its power since the last look, where that is known.
+        run: its current state.
+        watts: mean power since the previous update; None if unknown.
     """
     now = [f"{watts:.0f} W now"] if watts is not None else []
     epochs = [f"{run.summary['epochs']} epochs"] if run.summary.get("epochs") else []
@@ -84,8 +84,8 @@ def view(run: RecordedRun, watts: float | None = None) -> SummaryView:
     return replace(shown, meaning=tuple(filter(None, (line, *shown.meaning))), factors=())
 
 
-def _looks(folder: Path, interval_s: float) -> Iterator[RecordedRun]:
-    """The run as it changes, until it has ended."""
+def _updates(folder: Path, interval_s: float) -> Iterator[RecordedRun]:
+    """Yield the run each time that it has changed, until it has ended."""
     updated = None
     while True:
         run = read_run(folder)

@@ -1,4 +1,7 @@
-"""What people must hand in, from a run's summary: what ``summary.json`` holds, and ``monitor.summary`` too."""
+"""Export formats of a run: model card metadata, CodeCarbon rows, SCI scores and citations.
+
+All take the summary of a run: the content of ``summary.json``, or ``monitor.summary``.
+"""
 
 from __future__ import annotations
 

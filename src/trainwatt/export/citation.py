@@ -1,4 +1,4 @@
-"""A sentence for a paper, with everything that a statement on emissions needs in order to be checked."""
+"""Citation of a run for a paper, with everything that a reader needs to verify the emissions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,34 @@ _LATEX = {
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """Energy, how it was obtained, hardware, time, place, factors with source and year, emissions with their range."""
+    """Format the citation of a run as Markdown.
+
+    Args:
+        summary: of the run.
+
+    Returns:
+        Date, hardware, location, duration, energy and its method, factors with source and year, and emissions with
+        their range.
+    """
     return _statement(summary).replace("CO2e", "CO\u2082e").replace(" x ", " \u00d7 ")
 
 
 def latex(summary: Mapping[str, Any]) -> str:
-    """The same for LaTeX; it needs no package."""
+    """Format the citation of a run as LaTeX that needs no package.
+
+    Args:
+        summary: of the run.
+
+    Returns:
+        The same text as :func:`markdown`.
+    """
     escaped = "".join(_LATEX.get(each, each) for each in _statement(summary))
     spaced = re.sub(r"(\d) (k?Wh|k?g|J|L|gCO2e/kWh|\\%)(?=[ ,.;()])", r"\1\\,\2", escaped)
     return spaced.replace("CO2e", "CO\\textsubscript{2}e").replace(" x ", r" $\times$ ")
 
 
 def _statement(summary: Mapping[str, Any]) -> str:
-    return " ".join([_energy(summary), _emissions(summary), *_beside(summary), _software(summary)])
+    return " ".join([_energy(summary), _emissions(summary), *_other_emissions(summary), _software(summary)])
 
 
 def _energy(summary: Mapping[str, Any]) -> str:
@@ -41,13 +56,13 @@ def _energy(summary: Mapping[str, Any]) -> str:
     on = f" on {hardware}" if hardware else ""
     end = "" if summary["status"] == "finished" else f" (status: {summary['status']})"
     return (
-        f"The run of {summary['began'][:10]}{on}{where}{end} took {duration_text(summary['seconds'])} and "
-        f"{energy_range_text(facts.energy_kwh(summary))} of energy, {_method(summary)}."
+        f"The run of {summary['began'][:10]}{on}{where}{end} took {duration_text(summary['seconds'])} and consumed "
+        f"{energy_range_text(facts.energy_kwh(summary))}, {_method(summary)}."
     )
 
 
 def _method(summary: Mapping[str, Any]) -> str:
-    """How the energy was obtained, by device."""
+    """Describe how the energy was obtained, by device."""
     how = {
         method: ", ".join(
             sorted(
@@ -58,7 +73,7 @@ def _method(summary: Mapping[str, Any]) -> str:
     }
     share = summary["measured_share"]
     if share is None:
-        return "of which nothing could be measured"
+        return "none of which could be measured"
     parts = [f"{share:.0%} of it measured ({how['measured']})"] if share > 0 else []
     parts += [f"{1 - share:.0%} estimated ({how['estimated']})"] if share < 1 else []
     return " and ".join(parts)
@@ -66,21 +81,23 @@ def _method(summary: Mapping[str, Any]) -> str:
 
 def _emissions(summary: Mapping[str, Any]) -> str:
     intensity, pue = facts.factor(summary, "carbon_intensity"), facts.factor(summary, "pue")
-    where = "" if facts.place_text(summary) else " of the world's average grid, for want of a known place,"
+    grid = (
+        "a carbon intensity" if facts.place_text(summary) else "the world-average carbon intensity (location unknown)"
+    )
     return (
-        f"At a carbon intensity{where} of {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) and a "
+        f"At {grid} of {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) and a "
         f"PUE of {pue['value']:.4g} ({facts.source_text(pue)}) its operational, location-based emissions were "
         f"{mass_range_text(facts.co2e_kg(summary))} CO2e."
     )
 
 
-def _beside(summary: Mapping[str, Any]) -> list[str]:
-    """What is told apart from the operational, location-based emissions."""
+def _other_emissions(summary: Mapping[str, Any]) -> list[str]:
+    """Describe market-based and embodied emissions, which are separate from the location-based ones."""
     market = facts.quantity(summary["footprint"]["market_kg"])
     embodied = facts.quantity(summary["footprint"]["embodied_kg"])
     parts = []
     if market is not None:
-        parts.append(f"Market-based they were {mass_range_text(market)} CO2e.")
+        parts.append(f"Its market-based emissions were {mass_range_text(market)} CO2e.")
     if embodied is not None:
         parts.append(
             f"The run's share of the emissions embodied in its GPUs, not included, is {mass_range_text(embodied)} CO2e."
@@ -89,4 +106,4 @@ def _beside(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _software(summary: Mapping[str, Any]) -> str:
-    return f"Figures by trainwatt {summary['about']['trainwatt']}; ranges are given in brackets."
+    return f"Figures by trainwatt {summary['about']['trainwatt']}; ranges are given in parentheses."

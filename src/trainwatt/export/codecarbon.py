@@ -1,4 +1,4 @@
-"""A row of CodeCarbon's ``emissions.csv``, so that what reads those reads runs of trainwatt, too."""
+"""Rows of CodeCarbon's ``emissions.csv``, so that tools that read those files can read trainwatt runs."""
 
 from __future__ import annotations
 
@@ -61,13 +61,15 @@ Cell = str | float | int | None
 
 
 def emissions_row(summary: Mapping[str, Any], project: str = "trainwatt") -> dict[str, Cell]:
-    """A run by CodeCarbon's columns: kg, kWh, seconds, watts; energies are the facility's, as CodeCarbon's are.
-
-    What trainwatt does not measure (coordinates, utilisation) is None, which is written as an empty cell.
+    """Convert a summary to a row with CodeCarbon's columns.
 
     Args:
         summary: of the run.
-        project: the project's name.
+        project: name of the project.
+
+    Returns:
+        Values by column, in kg, kWh, seconds and watts. As in CodeCarbon, energies include the facility's overhead.
+        Columns that trainwatt does not measure (coordinates, utilisation) are None and written as empty cells.
     """
     about, site = summary["about"], summary["site"]
     emissions, seconds = facts.co2e_kg(summary).central, summary["seconds"]
@@ -98,14 +100,16 @@ def emissions_row(summary: Mapping[str, Any], project: str = "trainwatt") -> dic
 
 
 def append_emissions(path: str | os.PathLike[str], row: Mapping[str, Cell]) -> None:
-    """Append a row as CodeCarbon does: in the order of the file's own columns; a file of others is set aside.
+    """Append a row to a file as CodeCarbon does.
+
+    The row follows the column order of the file. A file with other columns is first renamed to ``*.bak``.
 
     Args:
-        path: the file, made where it does not exist.
+        path: the file; created if it does not exist.
         row: see :func:`emissions_row`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be read or written.
     """
     file = Path(path)
     header = _header(file)
@@ -146,7 +150,7 @@ def _place(site: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def _by_kind(summary: Mapping[str, Any]) -> dict[str, Cell]:
-    """Energy and mean power of CPU, GPU and RAM, with the facility's overhead."""
+    """Return energy and mean power of CPU, GPU and RAM, including the facility's overhead."""
     cells: dict[str, Cell] = {}
     pue, seconds = facts.factor(summary, "pue")["value"], summary["seconds"]
     for kind in ("cpu", "gpu", "ram"):

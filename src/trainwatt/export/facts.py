@@ -1,4 +1,4 @@
-"""Parts of a summary in words, as several exports need them."""
+"""Parts of a summary that several exports need, as quantities or text."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ Summary = Mapping[str, Any]
 
 
 def quantity(figures: Mapping[str, float] | None) -> Quantity | None:
-    """A figure of a summary with its range; None where it is not known."""
+    """Convert a figure of a summary to a quantity, or None if it is unknown."""
     return None if figures is None else Quantity(figures["low"], figures["central"], figures["high"])
 
 
 def co2e_kg(summary: Summary) -> Quantity:
-    """Operational, location-based emissions."""
+    """Return the operational, location-based emissions in kgCO2e."""
     return Quantity(**summary["footprint"]["co2e_kg"])
 
 
 def energy_kwh(summary: Summary) -> Quantity:
-    """Energy of the IT."""
+    """Return the energy of the machine in kWh, without the facility's overhead."""
     return Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
 
 
 def devices(summary: Summary, kind: str) -> list[Mapping[str, Any]]:
-    """The devices of a kind."""
+    """Return the devices of a kind."""
     return [device for device in summary["devices"] if device["kind"] == kind]
 
 
 def hardware_text(summary: Summary, kinds: Iterable[str] = ("gpu", "cpu")) -> str:
-    """What it ran on, e.g. ``8 x NVIDIA H100 80GB HBM3, 2 x AMD EPYC 9654``."""
+    """Describe the hardware, e.g. ``8 x NVIDIA H100 80GB HBM3, 2 x AMD EPYC 9654``."""
     counts = Counter(device["name"] for kind in kinds for device in devices(summary, kind))
     return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
 
 def place_text(summary: Summary) -> str:
-    """Where it ran; empty where that is not known. A guess is named as one."""
+    """Describe the location, marked if it was guessed; empty if it is unknown."""
     site = summary["site"]
     if site["zone"] == "WORLD":
         return ""
@@ -48,17 +48,17 @@ def place_text(summary: Summary) -> str:
 
 
 def factor(summary: Summary, name: str) -> Mapping[str, Any]:
-    """A factor of the site, e.g. ``carbon_intensity``."""
+    """Return a factor of the site, e.g. ``carbon_intensity``."""
     found: Mapping[str, Any] = summary["site"]["factors"][name]
     return found
 
 
 def source_text(each: Mapping[str, Any]) -> str:
-    """Where a factor comes from, with year and basis."""
+    """Describe the source of a factor, with year and basis."""
     return ", ".join(filter(None, (f"{each['source']} {each['year']}".strip(), each["basis"])))
 
 
 def inference(summary: Summary) -> tuple[float, int | None]:
-    """Joules of all evaluations, tests and predictions, and the samples that they saw; None where that is not known."""
+    """Return the joules of all evaluations, tests and predictions, and their number of samples (None if unknown)."""
     spans = (summary["phases"].get(phase) for phase in INFERENCE)
     return sum(sum(span["joules"].values()) for span in spans if span), summary.get("samples")

@@ -1,7 +1,7 @@
 """``co2_eq_emissions`` in the metadata of a Hugging Face model card.
 
-The metadata is YAML between two lines of three dashes at the beginning of ``README.md``. Only the one key is written,
-and every other byte of the file stays as it is: no YAML is parsed and written anew, which would lose comments.
+The metadata is YAML between two lines of three dashes at the beginning of ``README.md``. Only this key is written and
+every other byte of the file is kept. Parsing and dumping the YAML would lose its comments.
 """
 
 from __future__ import annotations
@@ -23,15 +23,21 @@ KEY = "co2_eq_emissions"
 _BLOCK = re.compile(r"\A(\ufeff?\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r"""("[^"]*"|'[^']*'|[^\s#&*!|>%@`"'{}\[\],?:-][^:#]*|[?:-][^\s:#][^:#]*)\s*:(?:\s|$)""")
 _OWN = re.compile(rf"""(["']?){KEY}\1\s*:(?:\s|$)""")
-_GOES_ON = re.compile(r"[ \t]|-(?:\s|$)|[}\]]")  # PyYAML closes a flow collection in the first column too
+# Includes closing brackets in the first column, because PyYAML writes them there.
+_CONTINUATION = re.compile(r"[ \t]|-(?:\s|$)|[}\]]")
 
 
 def co2_eq_emissions(summary: Mapping[str, Any], training_type: str | None = None) -> dict[str, str | float]:
-    """The metadata of a run, as https://huggingface.co/docs/hub/model-cards-co2 asks for it.
+    """Build the emissions metadata of a run.
+
+    The format is documented at https://huggingface.co/docs/hub/model-cards-co2.
 
     Args:
         summary: of the run.
-        training_type: ``"pre-training"`` or ``"fine-tuning"``; left out where it is not known.
+        training_type: ``"pre-training"`` or ``"fine-tuning"``; None to leave it out.
+
+    Returns:
+        Values by key; emissions are in gCO2e. Unknown values are left out.
     """
     share, intensity = summary["measured_share"] or 0.0, facts.factor(summary, "carbon_intensity")
     source = (
@@ -50,14 +56,17 @@ def co2_eq_emissions(summary: Mapping[str, Any], training_type: str | None = Non
 
 
 def card_with(card: str, emissions: Mapping[str, str | float]) -> str:
-    """The text of a model card with this metadata; one that it has already is replaced.
+    """Insert the metadata into the text of a model card, replacing an existing entry.
 
     Args:
-        card: the card's text with its own line ends; may be empty.
+        card: text of the card, with its own line endings; may be empty.
         emissions: see :func:`co2_eq_emissions`.
 
+    Returns:
+        The new text of the card.
+
     Raises:
-        ValueError: the metadata is not a plain list of ``key: value`` lines, so that it cannot be changed safely.
+        ValueError: the existing metadata is not a plain list of ``key: value`` lines and cannot be edited safely.
     """
     block = _BLOCK.match(card)
     newline = _newline(card)
@@ -69,11 +78,15 @@ def card_with(card: str, emissions: Mapping[str, str | float]) -> str:
 
 
 def write_card(path: str | os.PathLike[str], emissions: Mapping[str, str | float]) -> None:
-    """Write the metadata into a model card, which is made where there is none.
+    """Write the metadata into the file of a model card, which is created if it does not exist.
+
+    Args:
+        path: of the card.
+        emissions: see :func:`co2_eq_emissions`.
 
     Raises:
-        ValueError: see :func:`card_with`; or the file is not UTF-8.
-        OSError: it cannot be read or written.
+        ValueError: see :func:`card_with`, or the file is not UTF-8.
+        OSError: the file cannot be read or written.
     """
     file = Path(path)
     old = file.read_bytes().decode() if file.exists() else ""
@@ -85,17 +98,17 @@ def write_card(path: str | os.PathLike[str], emissions: Mapping[str, str | float
 
 
 def _replaced(metadata: str, entry: str) -> str:
-    """The metadata with the entry in the place of the old one, or at its end."""
+    """Replace the old entry of the metadata, or append the entry if there is none."""
     lines = re.findall(r"[^\n]*\n|[^\n]+\Z", metadata)
     own = [number for number, line in enumerate(lines) if _OWN.match(line)]
     if len(own) > 1 or not all(map(_is_plain, lines)):
-        raise ValueError(f"the metadata of this card is no plain list of 'key: value' lines: add {KEY} by hand")
+        raise ValueError(f"the metadata of this card is not a plain list of 'key: value' lines; add {KEY} by hand")
     if not own:
         return metadata + entry
     first = own[0]
     last = first + 1
     for number in range(first + 1, len(lines)):
-        if _GOES_ON.match(lines[number]) and lines[number].strip():
+        if _CONTINUATION.match(lines[number]) and lines[number].strip():
             last = number + 1
         elif lines[number].strip() and not lines[number].startswith("#"):
             break
@@ -103,7 +116,7 @@ def _replaced(metadata: str, entry: str) -> str:
 
 
 def _is_plain(line: str) -> bool:
-    return not line.strip() or line.startswith("#") or bool(_GOES_ON.match(line) or _ENTRY.match(line))
+    return not line.strip() or line.startswith("#") or bool(_CONTINUATION.match(line) or _ENTRY.match(line))
 
 
 def _newline(card: str) -> str:
@@ -117,9 +130,9 @@ def _yaml(emissions: Mapping[str, str | float], newline: str) -> str:
 
 
 def _scalar(value: str | float) -> str:
-    """A number without an exponent, which YAML 1.1 would take for a text; a text in double quotes, as in JSON."""
+    """Format a string as in JSON, or a number without exponent, because YAML 1.1 reads ``1e5`` as a string."""
     if isinstance(value, str):
         return json.dumps("".join(each if each.isprintable() else " " for each in value), ensure_ascii=False)
     if not math.isfinite(value):
-        raise ValueError(f"{value!r} cannot be written")
+        raise ValueError(f"{value!r} cannot be written as emissions")
     return f"{Decimal(f'{value:.6g}'):f}"

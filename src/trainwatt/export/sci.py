@@ -15,14 +15,14 @@ from trainwatt.units import G_PER_KG
 
 @dataclass(frozen=True)
 class Score:
-    """A score with what it comes from.
+    """SCI score and its terms.
 
     Attributes:
         g_per_unit: gCO2e per unit.
-        unit: what R counts, e.g. ``token``.
-        units: R.
-        operational_kg: ``E * I``, location-based: E with the facility's overhead.
-        embodied_kg: M; None where it is not known: then the score is without it, and says so.
+        unit: functional unit, e.g. ``token``.
+        units: R, the number of units.
+        operational_kg: ``E * I`` in kgCO2e, location-based; E includes the facility's overhead.
+        embodied_kg: M in kgCO2e; None if unknown, in which case the score excludes it.
     """
 
     g_per_unit: Quantity
@@ -32,8 +32,8 @@ class Score:
     embodied_kg: Quantity | None
 
     def text(self) -> str:
-        """The score in a line, and one for each part."""
-        embodied = "not known, left out" if self.embodied_kg is None else mass_range_text(self.embodied_kg)
+        """Format the score, with one line for each term."""
+        embodied = "unknown, left out" if self.embodied_kg is None else mass_range_text(self.embodied_kg)
         score = mass_range_text(self.g_per_unit.scaled(1 / G_PER_KG))
         return (
             f"SCI {score} CO2e per {self.unit} (ISO/IEC 21031)\n"
@@ -43,7 +43,7 @@ class Score:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-serializable form."""
         return {
             "sci_g": self.g_per_unit.to_dict(),
             "unit": self.unit,
@@ -56,23 +56,24 @@ class Score:
 def sci(
     summary: Mapping[str, Any], unit: str = "epoch", units: float | None = None, embodied_kg: float | None = None
 ) -> Score:
-    """The score of a run.
+    """Compute the Software Carbon Intensity of a run.
 
     Args:
         summary: of the run.
-        unit: what to count by: ``"epoch"`` and ``"step"`` of a training and ``"sample"`` of an evaluation are in the
-            summary; any other, such as ``"token"``, needs ``units``.
-        units: how many the run made.
-        embodied_kg: the run's share of what making its hardware emitted; None: what the summary holds of it.
+        unit: functional unit. The summary counts ``"epoch"`` and ``"step"`` of training and ``"sample"`` of
+            evaluation; any other unit, such as ``"token"``, needs ``units``.
+        units: number of units in the run; None to take it from the summary.
+        embodied_kg: the run's share of the embodied emissions of its hardware in kgCO2e; None to take it from the
+            summary.
 
     Raises:
-        ArgumentError: units that are not known, or not above 0.
+        ArgumentError: the number of units is unknown or not above 0, or ``embodied_kg`` is negative.
     """
     steps = summary["phases"].get("train", {}).get("steps", 0)
     counted = {"epoch": summary["epochs"], "step": steps, "sample": summary.get("samples") or 0}
     count = counted.get(unit, 0) if units is None else units
     if not count > 0:
-        why = f"how many {unit}s the run made, above 0" + ("; it counted none" if unit in counted else "")
+        why = f"the number of {unit}s in the run, above 0" + ("; its summary counts none" if unit in counted else "")
         raise ArgumentError("units", units, why)
     if embodied_kg is not None and not embodied_kg >= 0:
         raise ArgumentError("embodied_kg", embodied_kg, "at least 0 kgCO2e")

@@ -1,1 +1,1 @@
-"""Reports for people: pages, terminal, progress bar, experiment trackers."""
+"""Reports for users: HTML pages, terminal, progress bar and experiment trackers."""

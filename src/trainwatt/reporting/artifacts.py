@@ -1,4 +1,4 @@
-"""What a run leaves for an experiment tracker, beside the values that were logged: summary, report, factors."""
+"""Artifacts of a run for experiment trackers, in addition to the logged metrics: summary, report and factors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from trainwatt.records.summary import Summary
 _log = logging.getLogger("trainwatt")
 
 REPORT = "report.html"
-_NAMES = {  # of the site's factors: what they are called, and their unit
+# Name and unit suffix of each factor of the site in the config of a tracker.
+_NAMES = {
     "carbon_intensity": ("carbon_intensity", "_g_per_kwh"),
     "market_intensity": ("market_intensity", "_g_per_kwh"),
     "pue": ("pue", ""),
@@ -28,13 +29,13 @@ Config = Mapping[str, str | float]
 
 @dataclass(frozen=True)
 class Attachment:
-    """What there is to attach.
+    """Artifacts of one run.
 
     Attributes:
         name: of the run.
-        text: its summary, as it is printed.
-        files: its summary, and its report where one was written; none where it has no run folder.
-        config: where it was, on what, and every factor with its source, flat.
+        text: the summary, as it is printed.
+        files: the summary, and the report if it was written; empty if the run has no run folder.
+        config: location, hardware and every factor with its source, as a flat mapping.
     """
 
     name: str
@@ -45,11 +46,11 @@ class Attachment:
 
 @dataclass(frozen=True)
 class ExperimentTracker:
-    """An experiment tracker with a run of its own.
+    """Experiment tracker with an active run.
 
     Attributes:
-        name: as its users know it.
-        take: gives it an attachment; may raise what it likes.
+        name: for warnings, e.g. ``MLflow``.
+        take: logs an attachment to the run of the tracker; may raise any exception.
     """
 
     name: str
@@ -57,37 +58,41 @@ class ExperimentTracker:
 
 
 def attach(summary: Summary, trackers: Iterable[ExperimentTracker]) -> None:
-    """Give trackers what a run has left; one that fails is told of once, and the others get theirs.
+    """Attach the artifacts of a run to experiment trackers.
+
+    If a tracker fails, log one warning and continue with the others.
 
     Args:
-        summary: of a run that has ended; an empty one is not given.
-        trackers: who is to have it.
+        summary: of a run that has ended; nothing is attached if it is empty.
+        trackers: to attach the artifacts to.
     """
     if not summary:
         return
     made = attachment(summary)
     for tracker in trackers:
-        _give(made, tracker)
+        _attach_to(tracker, made)
 
 
-def _give(made: Attachment, tracker: ExperimentTracker) -> None:
+def _attach_to(tracker: ExperimentTracker, made: Attachment) -> None:
     try:
         tracker.take(made)
-    except Exception as error:  # noqa: BLE001  # a tracker must not end the program
-        _log.warning("trainwatt: the summary could not be attached in %s: %s", tracker.name, error)
+    except Exception as error:  # noqa: BLE001
+        # A failing tracker must not end the training run.
+        _log.warning("trainwatt: the summary could not be attached to %s: %s", tracker.name, error)
 
 
 def found(find: Callable[[], list[ExperimentTracker]]) -> list[ExperimentTracker]:
-    """What a function finds; if it fails it is told of once, and there are none."""
+    """Call a function that finds trackers. If it fails, log a warning and return an empty list."""
     try:
         return find()
-    except Exception as error:  # noqa: BLE001  # a tracker must not end the program
-        _log.warning("trainwatt: the experiment trackers cannot be told: %s", error)
+    except Exception as error:  # noqa: BLE001
+        # A failing tracker must not end the training run.
+        _log.warning("trainwatt: the experiment trackers could not be found: %s", error)
         return []
 
 
 def attachment(summary: Summary) -> Attachment:
-    """What a run has to attach."""
+    """Collect the artifacts of a run."""
     folder = summary.folder
     known = (folder / SUMMARY, folder / REPORT) if folder else ()
     files = tuple(path for path in known if path.exists())
@@ -95,8 +100,13 @@ def attachment(summary: Summary) -> Attachment:
 
 
 def config_of(summary: Mapping[str, Any]) -> Config:
-    """Where a run is, on what, and every factor with its source, as flat names; also of one that goes on."""
-    from trainwatt.export.facts import hardware_text  # noqa: PLC0415  # at the end only: importing it takes milliseconds
+    """Return location, hardware and every factor with its source as a flat mapping.
+
+    Args:
+        summary: of a run, which may still be in progress.
+    """
+    # Deferred: the import takes milliseconds, and is needed only at the end of a run.
+    from trainwatt.export.facts import hardware_text  # noqa: PLC0415
 
     site = summary["site"]
     config: dict[str, str | float] = {

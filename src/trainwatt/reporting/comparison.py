@@ -1,4 +1,4 @@
-"""Several runs beside each other."""
+"""Comparison of several runs."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """Runs, least energy first.
+    """Several runs, shown as a table in a notebook.
 
     Attributes:
-        runs: as they were read.
+        runs: the recorded runs, lowest energy first.
     """
 
     def __init__(self, runs: Iterable[RecordedRun]) -> None:
         self.runs = tuple(sorted(runs, key=lambda run: float(run.summary["total_kwh"])))
 
     def text(self) -> str:
-        """As a table of letters."""
+        """Format the comparison as a plain-text table."""
         shown = self._table()
         return table([shown.header, *shown.rows])
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each run: when, how long, energy with its range, emissions, place, and the last of each metric.
+        """Return a data frame with one row per run.
+
+        The columns are start, duration, energy with its range, emissions, zone and the last value of each metric.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas as pd  # noqa: PLC0415  # it is not needed otherwise
+        # Deferred: pandas is optional.
+        import pandas as pd  # noqa: PLC0415
 
         return pd.DataFrame([_row(run) for run in self.runs])
 
@@ -63,18 +66,18 @@ class Comparison:
             )
             for run in self.runs
         ]
-        return Table(("run", "status", "time", "energy", "CO2e", *metrics, "where"), tuple(rows))
+        return Table(("run", "status", "time", "energy", "CO2e", *metrics, "location"), tuple(rows))
 
 
 def compare(runs: Iterable[str | os.PathLike[str] | RecordedRun]) -> Comparison:
-    """Put several runs beside each other.
+    """Compare several runs.
 
     Args:
-        runs: their folders, or what :func:`trainwatt.read_run` has made of them.
+        runs: run folders, or runs read with :func:`trainwatt.read_run`.
 
     Raises:
-        FileNotFoundError: there is no run folder.
-        ArgumentError: no run at all, or a single path where several are expected.
+        FileNotFoundError: a path is not a run folder.
+        ArgumentError: ``runs`` is empty, or a single path.
     """
     if isinstance(runs, (str, os.PathLike)):
         raise ArgumentError("runs", runs, "several run folders, such as Path('footprint').iterdir()")

@@ -1,4 +1,4 @@
-"""How each experiment tracker takes what a run leaves: as its own artifacts, and its own config where it has one."""
+"""Adapters that log the artifacts of a run to each experiment tracker, in its own artifacts and config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PREFIX = "trainwatt"
 
 
 def wandb_takes(run: Any, made: Attachment) -> None:
-    """Into ``config.trainwatt``, and an artifact of type ``footprint``."""
+    """Log to ``config.trainwatt`` and an artifact of type ``footprint``."""
     run.config.update({_PREFIX: dict(made.config)}, allow_val_change=True)
     if made.files:
         artifact = import_module("wandb").Artifact(_artifact_name(made), type=_KIND, metadata=dict(made.config))
@@ -24,7 +24,10 @@ def wandb_takes(run: Any, made: Attachment) -> None:
 
 
 def mlflow_takes(client: Any, run_id: str, made: Attachment) -> None:
-    """Into parameters ``trainwatt/...``, of which none can be changed, and artifacts under ``trainwatt/<run>``."""
+    """Log to parameters ``trainwatt/...`` and artifacts under ``trainwatt/<run>``.
+
+    MLflow does not allow parameters to change, so those that the run already has are kept.
+    """
     given = client.get_run(run_id).data.params
     entity = import_module("mlflow.entities").Param
     wanted = {f"{_PREFIX}/{name}": str(value) for name, value in made.config.items()}
@@ -35,21 +38,21 @@ def mlflow_takes(client: Any, run_id: str, made: Attachment) -> None:
 
 
 def tensorboard_takes(writer: Any, made: Attachment) -> None:
-    """Into texts: it keeps no files."""
+    """Log as text, because TensorBoard does not store files."""
     writer.add_text(f"{_PREFIX}/{made.name}/summary", "\n".join(f"    {line}" for line in made.text.splitlines()))
     writer.add_text(f"{_PREFIX}/{made.name}/factors", _markdown(made.config))
     writer.flush()
 
 
 def comet_takes(experiment: Any, made: Attachment) -> None:
-    """Into parameters ``trainwatt/...``, and assets under ``trainwatt/<run>``."""
+    """Log to parameters ``trainwatt/...`` and assets under ``trainwatt/<run>``."""
     experiment.log_parameters({f"{_PREFIX}/{name}": value for name, value in made.config.items()})
     for file in made.files:
         experiment.log_asset(str(file), file_name=f"{_PREFIX}/{made.name}/{file.name}")
 
 
 def trackio_takes(run: Any, made: Attachment) -> None:
-    """Into an artifact of type ``footprint``; for its config see :func:`trackio_configured`."""
+    """Log to an artifact of type ``footprint``. For the config see :func:`trackio_configured`."""
     if made.files:
         artifact = import_module("trackio").Artifact(_artifact_name(made), _KIND, metadata=dict(made.config))
         for file in made.files:
@@ -58,12 +61,12 @@ def trackio_takes(run: Any, made: Attachment) -> None:
 
 
 def trackio_configured(run: Any, config: Config) -> None:
-    """Into ``config.trainwatt``: before the first values are logged, with which trackio keeps its config."""
+    """Set ``config.trainwatt``. Call it before the first metric is logged: trackio stores its config then."""
     run.config[_PREFIX] = dict(config)
 
 
 def active_trackers() -> list[ExperimentTracker]:
-    """The runs that W&B and MLflow have open in this program, where it has imported them."""
+    """Return the active runs of W&B and MLflow, as far as the program has imported them."""
     wandb, mlflow = sys.modules.get("wandb"), sys.modules.get("mlflow")
     found = []
     if (run := getattr(wandb, "run", None)) is not None:
@@ -74,19 +77,19 @@ def active_trackers() -> list[ExperimentTracker]:
 
 
 def mlflow_active() -> str | None:
-    """The id of the run that MLflow has open in this program, where it has imported it."""
+    """Return the id of the active MLflow run, or None if there is none or MLflow is not imported."""
     mlflow: Any = sys.modules.get("mlflow")
     run = mlflow.active_run() if mlflow is not None else None
     return None if run is None else str(run.info.run_id)
 
 
 def wandb_tracker(run: Any) -> ExperimentTracker:
-    """A run of W&B."""
+    """Wrap a run of W&B."""
     return ExperimentTracker("W&B", lambda made: wandb_takes(run, made))
 
 
 def mlflow_tracker(client: Any, run_id: str) -> ExperimentTracker:
-    """A run of MLflow, open or ended."""
+    """Wrap a run of MLflow, active or ended."""
     return ExperimentTracker("MLflow", lambda made: mlflow_takes(client, run_id, made))
 
 

@@ -1,4 +1,4 @@
-"""Lines that are printed while a training runs."""
+"""Lines printed during a training run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from trainwatt.records.snapshot import RunSnapshot
 
 
 def projection_text(snapshot: RunSnapshot, *, again: bool = False) -> str:
-    """What the whole run will take, in a line; empty where that is not known.
+    """Format the projection of the whole run in one line, or return an empty string if it is unknown.
 
     Args:
         snapshot: with a projection.
-        again: it was said before, and has changed.
+        again: True if an earlier projection was printed and this one differs.
     """
     projection, footprint = snapshot.projection, snapshot.projected_footprint
     if projection is None or footprint is None:

@@ -1,4 +1,4 @@
-"""What a training is going to take, before it: hours times hardware times region."""
+"""Estimate of a training run before it starts, from hours, hardware and region."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from trainwatt.site import Factor, Site
 from trainwatt.site.hardware import board_power, hardware_of
 from trainwatt.units import WH_PER_KWH
 
-# What a board draws of its limit, with its share of the machine around it. In the middle the limit itself, as the ML
-# CO2 Impact calculator takes it (Lacoste et al. 2019). At most a whole server: NVIDIA's DGX H100 takes up to 10.2 kW
-# for eight boards of 700 W. At least a board that waits for its data most of the time: an assumption.
-LOAD = Factor("power of a GPU and its share of the machine, of the limit", 1.0, 0.4, 1.82, "", "ML CO2 Impact", "2019")
+# Power of a GPU including its share of the machine, relative to the GPU's power limit.
+# Central value: the limit itself, as in the ML CO2 Impact calculator (Lacoste et al. 2019).
+# High: a whole server. NVIDIA's DGX H100 draws up to 10.2 kW for eight GPUs of 700 W.
+# Low: an assumption for a GPU that waits for data most of the time.
+LOAD = Factor(
+    "power of a GPU and its share of the machine, relative to the limit", 1.0, 0.4, 1.82, "", "ML CO2 Impact", "2019"
+)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate before anything was measured.
+    """Estimate of a training run before any measurement.
 
     Attributes:
-        gpu: the board that was taken.
-        count: how many.
-        hours: for how long.
-        power: watts of one.
-        load: what is drawn of that.
-        footprint: what it means at the site.
-        site: where.
+        gpu: GPU model.
+        count: number of GPUs.
+        hours: duration.
+        power: power of one GPU, in watts.
+        load: mean power relative to ``power``.
+        footprint: energy, emissions, water and cost at the site.
+        site: location of the run.
     """
 
     gpu: str
@@ -43,20 +46,20 @@ class Estimate:
     site: Site
 
     def text(self) -> str:
-        """The estimate, and how wide its range is."""
+        """Format the estimate, with the width of its range."""
         energy = self.footprint.energy_kwh
-        wide = f"{energy.high / energy.low:.1f}" if energy.low else "any number of"
-        doubt = f" ({self.power.note})" if self.power.note else ""
+        width = f"a factor of {energy.high / energy.low:.1f}" if energy.low else "an unknown factor"
+        note = f" ({self.power.note})" if self.power.note else ""
         return (
-            f"{self.count} x {self.gpu}{doubt} for {self.hours:g} h: {energy_range_text(energy)}\n"
+            f"{self.count} x {self.gpu}{note} for {self.hours:g} h: {energy_range_text(energy)}\n"
             f"{footprint_text(self.footprint.to_dict(), self.site.to_dict())}\n"
             f"  {self.power.text()}\n  {self.load.text()}\n"
-            f"An estimate before anything was measured: high and low differ {wide}-fold in energy alone.\n"
-            f"Measure a few minutes of the training to know better."
+            f"Estimate before any measurement: high and low differ by {width} in energy alone.\n"
+            "For a better estimate, measure a few minutes of the training run."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able form."""
+        """Return a JSON-serializable form."""
         return {
             "gpu": self.gpu,
             "count": self.count,
@@ -69,17 +72,18 @@ class Estimate:
 
 
 def estimate(gpu: str, count: int, hours: float, site: Site, *, watts: float | None = None) -> Estimate:
-    """Energy and footprint of a training on some GPUs.
+    """Estimate energy and footprint of a training run on GPUs.
 
     Args:
-        gpu: its model, such as ``H100``.
-        count: how many.
-        hours: for how long.
-        site: where.
-        watts: mean power of one with its share of the machine; None: its power limit, with a wide range.
+        gpu: GPU model, such as ``H100``.
+        count: number of GPUs.
+        hours: duration.
+        site: location of the run.
+        watts: mean power of one GPU including its share of the machine. If None, its power limit is used, with a wide
+            range.
 
     Raises:
-        ArgumentError: an unknown model, or a count, time or power that is not above 0.
+        ArgumentError: the model is unknown, or count, hours or watts are not above 0.
     """
     for name, value in (("count", count), ("hours", hours), ("watts", 1 if watts is None else watts)):
         if not value > 0:

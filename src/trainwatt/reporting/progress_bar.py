@@ -1,4 +1,4 @@
-"""What a progress bar shows: the energy and its emissions so far, and those of the whole run once they are known."""
+"""Figures for a progress bar: energy and emissions so far, and those projected for the whole run."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from trainwatt.formatting import figures
-from trainwatt.units import G_PER_KG, J_PER_KWH, WH_PER_KWH
+from trainwatt.formatting import energy_unit, figures
+from trainwatt.units import G_PER_KG
 
-_WIDE = 160  # columns, of which a bar with a metric or two takes 120
+# Terminal columns. A bar with one or two metrics takes 120 of them.
+_WIDE = 160
 UNITS = ("J", "Wh", "kWh", "gCO2e", "kgCO2e")
 
 
 class Shown(NamedTuple):
-    """One figure of the bar.
+    """Figure of the bar.
 
     Attributes:
-        unit: its name on the bar.
+        unit: the unit, which is also the name on the bar.
         value: so far.
-        whole: of the whole run; None where that is not known.
-        digits: how many of the value are shown.
+        whole: projected for the whole run; None if unknown.
+        digits: significant digits.
     """
 
     unit: str
@@ -30,23 +31,23 @@ class Shown(NamedTuple):
 
     @property
     def text(self) -> str:
-        """E.g. ``12.3``, or ``12.3 of 154``."""
+        """Text of the figure, e.g. ``12.3`` or ``12.3 of 154``."""
         so_far = figures(self.value, self.digits)
         return so_far if self.whole is None else f"{so_far} of {figures(self.whole, self.digits)}"
 
 
 def bar_figures(metrics: Mapping[str, float]) -> list[Shown]:
-    """What to show of some metrics: energy, and in a terminal of 160 columns and more, emissions.
+    """Select the figures for the bar: energy, and emissions if the terminal has at least 160 columns.
 
     Args:
-        metrics: of a report, by name; those of which nothing is known are absent.
+        metrics: values by name; unknown ones are absent.
     """
     shown = []
-    goes_on = metrics.get("projection/remaining_s", 1.0) > 0
-    projected = metrics if goes_on else {}
+    running = metrics.get("projection/remaining_s", 1.0) > 0
+    projected = metrics if running else {}
     if (kwh := metrics.get("energy/total_kwh")) is not None:
         whole = projected.get("projection/total_kwh")
-        factor, unit = _energy_unit(max(kwh, whole or 0.0))
+        factor, unit = energy_unit(max(kwh, whole or 0.0))
         shown.append(Shown(unit, kwh * factor, None if whole is None else whole * factor, 3))
     kg = metrics.get("footprint/co2e_kg")
     if kg is not None and shutil.get_terminal_size().columns >= _WIDE:
@@ -57,11 +58,5 @@ def bar_figures(metrics: Mapping[str, float]) -> list[Shown]:
 
 
 def bar_texts(metrics: Mapping[str, float]) -> dict[str, str]:
-    """The same as texts by unit, e.g. ``{"Wh": "12.3 of 154", "gCO2e": "5.8 of 71"}``."""
+    """Format the figures of the bar by unit, e.g. ``{"Wh": "12.3 of 154", "gCO2e": "5.8 of 71"}``."""
     return {shown.unit: shown.text for shown in bar_figures(metrics)}
-
-
-def _energy_unit(kwh: float) -> tuple[float, str]:
-    if kwh * WH_PER_KWH < 0.1:
-        return J_PER_KWH, "J"
-    return (WH_PER_KWH, "Wh") if kwh < 1 else (1.0, "kWh")

@@ -1,6 +1,7 @@
-"""The sinks of an ordinary run: the report page, the terminal, the projection line, the experiment trackers.
+"""Sinks of a run: report page, terminal summary, projection line and experiment trackers.
 
-What a sink needs is imported when it is called, at the end of a run: importing it takes milliseconds.
+Sinks import their modules when they are called, because the imports take milliseconds and are needed only at the end of
+a run.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class ReportPage(Sink):
-    """Write ``report.html`` into the run folder."""
+    """Sink that writes ``report.html`` into the run folder."""
 
     every_rank = True
 
     def on_recorded(self, folder: Path) -> None:
         """Write the page."""
-        from trainwatt.reporting.html import leave_report  # noqa: PLC0415
+        from trainwatt.reporting.html import write_report  # noqa: PLC0415
 
-        leave_report(folder)
+        write_report(folder)
 
 
 class ProjectionLine(Sink):
-    """Print one line with the projection of the whole run.
+    """Sink that prints the projection of the whole run in one line.
 
     Args:
-        write_line: prints it; a plugin's own writes above the progress bar.
+        write_line: prints a line; a plugin passes a function that writes above the progress bar.
     """
 
     def __init__(self, write_line: Callable[[str], object] = print) -> None:
@@ -48,10 +49,10 @@ class ProjectionLine(Sink):
 
 
 class TerminalSummary(Sink):
-    """Print the summary at the end of a run."""
+    """Sink that prints the summary at the end of a run."""
 
     def on_summary(self, summary: Summary) -> None:
-        """Print it in the best form that this place allows."""
+        """Print the summary in the best form that the output supports."""
         from trainwatt.records.summary_view import summary_view  # noqa: PLC0415
         from trainwatt.reporting.terminal import show  # noqa: PLC0415
 
@@ -59,27 +60,27 @@ class TerminalSummary(Sink):
 
 
 class ExperimentTrackers(Sink):
-    """Attach the summary and the report to the runs of experiment trackers.
+    """Sink that attaches the summary and the report to the runs of experiment trackers.
 
     Attributes:
-        find: finds the trackers, at the end of the run; a plugin sets it when a run begins.
+        find: returns the trackers at the end of the run; a plugin sets it when a run begins.
     """
 
     def __init__(self) -> None:
         self.find: Callable[[], list[ExperimentTracker]] = list
 
     def on_summary(self, summary: Summary) -> None:
-        """Attach to each tracker that is found."""
+        """Attach the artifacts to each tracker that is found."""
         from trainwatt.reporting.artifacts import attach, found  # noqa: PLC0415
 
         attach(summary, found(self.find))
 
 
 def run_sinks(settings: Settings, write_line: Callable[[str], object] = print) -> tuple[Sink, ...]:
-    """Make the sinks that the user's settings ask for.
+    """Create the sinks that the settings ask for.
 
     Args:
-        settings: tells whether to print, and whether there is a run folder.
+        settings: ``output_dir`` selects the report page, ``verbose`` the printed output.
         write_line: prints a line during training.
     """
     page = (ReportPage(),) if settings.output_dir is not None else ()

@@ -1,4 +1,4 @@
-"""Where the summary of a run is shown at its end: a terminal, a notebook, a log file."""
+"""Output of the summary at the end of a run, to a terminal, a notebook or a log file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OFF = ("", "0", "false")
 
 
 class _Html:
-    """What a notebook shows, in each form that it may ask for."""
+    """Summary in the forms that a notebook can display."""
 
     def __init__(self, shown: SummaryView) -> None:
         self._shown = shown
@@ -33,25 +33,26 @@ class _Html:
 
 
 def show(shown: SummaryView, file: TextIO | None = None) -> None:
-    """Show a run's summary, in the best form that this place allows.
+    """Show the summary of a run in the best form that the output supports.
 
-    In a notebook as HTML; in a terminal with rich, where it is installed; in one line where the environment has ``CI``,
-    whose logs are long enough; in no form by any but the first process of a distributed program; else as plain text.
+    A notebook gets HTML, and a terminal gets colours if rich is installed. If the environment variable ``CI`` is set,
+    one line is printed. Otherwise the summary is plain text. In a distributed run only rank 0 prints.
 
     Args:
-        shown: what.
-        file: where to; None: standard output.
+        shown: the summary.
+        file: to write to; None for standard output.
     """
-    if not _is_first(os.environ):
+    if not _is_rank_zero(os.environ):
         return
     file = file or sys.stdout
     if _in_notebook():
-        display: Any = import_module("IPython.display").display  # it is loaded already
+        display: Any = import_module("IPython.display").display
         display(_Html(shown))
     elif in_ci(os.environ):
         _write(shown.line(), file)
     elif file.isatty() and find_spec("rich"):
-        from rich.console import Console  # noqa: PLC0415  # only where it is used
+        # Deferred: rich is optional.
+        from rich.console import Console  # noqa: PLC0415
 
         _print_rich(shown, Console(file=file))
     else:
@@ -59,12 +60,12 @@ def show(shown: SummaryView, file: TextIO | None = None) -> None:
 
 
 def in_ci(environ: Mapping[str, str]) -> bool:
-    """Whether a build server runs this: they all set ``CI``."""
+    """Return True in a CI system; all of them set ``CI``."""
     return environ.get("CI", "").lower() not in _OFF
 
 
 def rich_of(shown: SummaryView) -> list[RenderableType]:
-    """What rich prints of a summary, block by block."""
+    """Convert a summary to blocks for rich."""
     from rich.text import Text  # noqa: PLC0415
 
     head, _, rest = shown.headline.partition(", ")
@@ -103,8 +104,11 @@ def _rich_table(table: Table) -> RichTable:
     return made
 
 
-def _is_first(environ: Mapping[str, str]) -> bool:
-    """As torchrun tells; a scheduler's own numbers would also hush runs that have nothing to do with each other."""
+def _is_rank_zero(environ: Mapping[str, str]) -> bool:
+    """Return True on rank 0, by the variables that torchrun sets.
+
+    The variables of a scheduler are ignored, because they would also silence independent runs in one job.
+    """
     return environ.get("WORLD_SIZE", "1") in ("", "0", "1") or environ.get("RANK", "0") in ("", "0")
 
 
@@ -115,4 +119,4 @@ def _in_notebook() -> bool:
 
 
 def _write(text: str, file: TextIO) -> None:
-    print(text, file=file, flush=True)  # it was asked for
+    print(text, file=file, flush=True)

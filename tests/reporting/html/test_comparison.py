@@ -35,7 +35,7 @@ def test_runs_that_another_betters_are_not_on_the_front(runs: list[RecordedRun])
 def test_all_runs_stand_in_a_table_to_sort(runs: list[RecordedRun]) -> None:
     page = Page(report(runs))
     assert any("data-sortable" in table for table in page.of("table"))
-    for told in ("5 runs beside each other", "without", "killed", "France", "best val_acc"):
+    for told in ("Comparison of 5 runs", "without", "killed", "France", "best val_acc"):
         assert told in page.text
     ordered = [float(str(each["data-order"])) for each in page.of("td") if "data-order" in each]
     assert len(ordered) > 20

@@ -10,19 +10,19 @@ from tests.reporting.html.pages import Page, loads
 from tests.reporting.html.runs import HOSTILE, killed, trained
 from trainwatt import measure, read_run
 from trainwatt.records.run_folder import read_events
-from trainwatt.reporting.html import comparison_page, leave_report, run_page
+from trainwatt.reporting.html import comparison_page, run_page, write_report
 from trainwatt.reporting.html.display_units import thinned
 
 PARTS = [
     "Power over time",
-    "Where the energy went",
-    "Projected and true",
-    "val_acc for its energy",
-    "val_loss for its energy",
+    "Energy by phase and device",
+    "Projected and actual energy",
+    "val_acc against energy",
+    "val_loss against energy",
     "Footprint",
-    "The same run elsewhere",
+    "The same run on other grids",
     "Factors",
-    "How to cite this",
+    "How to cite this run",
 ]
 
 
@@ -98,8 +98,8 @@ def test_the_green_stop_is_where_it_fell(folder: Path, page: Page) -> None:
 
 
 def test_further_points_cost_more(page: Page) -> None:
-    prices = [row["price"] for row in page.charts["price-0"]["data"]["values"]]
-    assert prices[-1] > 10 * prices[0]
+    costs = [row["cost"] for row in page.charts["marginal-cost-0"]["data"]["values"]]
+    assert costs[-1] > 10 * costs[0]
 
 
 def test_the_own_place_stands_among_the_others(page: Page) -> None:
@@ -115,7 +115,7 @@ def test_what_was_never_told_has_no_part(tmp_path: Path) -> None:
         sum(range(10**5))
     page = Page((tmp_path / "plain" / "report.html").read_text(encoding="utf-8"))
     sound(page)
-    for absent in ("Projected and true", "for its energy", "The same run elsewhere"):
+    for absent in ("Projected and actual energy", "against energy", "The same run on other grids"):
         assert absent not in page.text
     assert "Footprint" in page.text
 
@@ -125,10 +125,10 @@ def test_a_killed_run_has_a_report_that_says_so(tmp_path: Path) -> None:
     assert run.status == "killed"
     page = Page(run_page(run))
     sound(page)
-    assert "This run was killed before it could end" in page.text
-    for there in ("Power over time", "val_acc for its energy", "Energy by phase"):
+    assert "This run was killed." in page.text
+    for there in ("Power over time", "val_acc against energy", "Energy by phase"):
         assert there in page.text
-    assert "How to cite this" not in page.text
+    assert "How to cite this run" not in page.text
 
 
 def test_names_from_outside_are_shown_and_never_run(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_names_from_outside_are_shown_and_never_run(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_reported_on_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    leave_report(tmp_path / "nowhere")
-    assert "the report cannot be written" in caplog.text
+    write_report(tmp_path / "nowhere")
+    assert "the report could not be written" in caplog.text
 
 
 def test_few_enough_are_drawn_and_the_extremes_among_them() -> None:

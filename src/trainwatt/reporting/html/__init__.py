@@ -1,4 +1,4 @@
-"""Pages for people: the report of a run, and several runs beside each other. Each is one file that opens offline."""
+"""HTML pages: the report of one run and the comparison of several. Each is one file that opens offline."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from trainwatt.reporting.artifacts import REPORT
 from trainwatt.reporting.html.comparison_page import comparison_page
 from trainwatt.reporting.html.run_page import run_page
 
-__all__ = ["REPORT", "comparison_page", "leave_report", "report", "run_page", "write"]
+__all__ = ["REPORT", "comparison_page", "report", "run_page", "write", "write_report"]
 
 _log = logging.getLogger("trainwatt")
 
 
 def report(runs: Sequence[RecordedRun], metric: str | None = None) -> str:
-    """The page of one run, or of several beside each other.
+    """Build the report of one run, or the comparison of several.
 
     Args:
         runs: at least one.
-        metric: by which to compare several.
+        metric: name of the metric to compare several runs by; None for the one that most of them have.
     """
     return run_page(runs[0]) if len(runs) == 1 else comparison_page(runs, metric)
 
 
 def write(path: Path, text: str) -> None:
-    """Write a page; a reader sees the old one or the new one, never a part."""
+    """Write a page atomically, so that a reader never sees a partial file."""
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 
-def leave_report(folder: str | os.PathLike[str]) -> None:
-    """Write a run's report into its folder; where that cannot be, tell so, and raise nothing."""
+def write_report(folder: str | os.PathLike[str]) -> None:
+    """Write the report of a run into its folder. Errors are logged and not raised."""
     try:
         write(Path(folder) / REPORT, run_page(read_run(folder)))
-    except Exception:  # noqa: BLE001  # a picture that cannot be made must not end the program
-        _log.exception("trainwatt: the report cannot be written; `trainwatt report %s` tries again", folder)
+    except Exception:  # noqa: BLE001
+        # A report that fails must not end the training run.
+        _log.exception("trainwatt: the report could not be written; to retry, run `trainwatt report %s`", folder)

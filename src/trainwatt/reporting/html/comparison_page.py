@@ -1,4 +1,4 @@
-"""Several runs on one page."""
+"""Page that compares several runs."""
 
 from __future__ import annotations
 
@@ -21,31 +21,33 @@ _AXIS_PX = 60
 
 
 def comparison_page(runs: Sequence[RecordedRun], metric: str | None = None) -> str:
-    """Runs beside each other, from their folders alone.
+    """Build the page that compares several runs.
 
     Args:
-        runs: as they were read.
-        metric: by which to compare them; None: the one that most of them have.
+        runs: the recorded runs.
+        metric: name of the metric to compare them by; None for the one that most of them have.
 
     Raises:
         ArgumentError: no run has that metric.
     """
     metric = pareto.chosen_metric(runs, metric)
     standings = pareto.standings(runs, metric)
-    title = f"{len(runs)} runs beside each other"
-    return page(f"{title}: what they took", _header(title, runs, standings, metric), _body(runs, standings, metric))
+    title = f"Comparison of {len(runs)} runs"
+    return page(
+        f"{title}: energy and emissions", _header(title, runs, standings, metric), _body(runs, standings, metric)
+    )
 
 
 def _header(title: str, runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
     kwh = [run.summary["total_kwh"] for run in runs]
     figures = [
-        ("Energy of all", energy_text(sum(kwh)), f"{energy_text(min(kwh))} to {energy_text(max(kwh))} each"),
-        ("Time of all", duration_text(sum(run.summary["seconds"] for run in runs)), ""),
+        ("Total energy", energy_text(sum(kwh)), f"{energy_text(min(kwh))} to {energy_text(max(kwh))} per run"),
+        ("Total time", duration_text(sum(run.summary["seconds"] for run in runs)), ""),
     ]
     kilograms = [kg for run in runs if (kg := _kg(run))]
     if kilograms:
         total = reduce(Quantity.plus, kilograms)
-        figures.insert(1, ("CO₂e of all", *shown(total, mass_unit(total.central))))
+        figures.insert(1, ("Total CO₂e", *shown(total, mass_unit(total.central))))
     if standings:
         best = [each for each in standings if each.front][-1]
         figures.append((f"Best {metric}", f"{best.value:.4g}", best.name))
@@ -53,23 +55,23 @@ def _header(title: str, runs: Sequence[RecordedRun], standings: Sequence[Standin
 
 
 def _body(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
-    parts = [_picture(standings, metric)] if standings else []
+    parts = [_chart(standings, metric)] if standings else []
     if not standings:
-        parts.append(paragraph("None of these runs has recorded a metric to compare them by.", "note"))
+        parts.append(paragraph("None of these runs has recorded a metric to compare by.", "note"))
     return "".join([*parts, section("runs", "All runs", _table(runs, standings, metric))])
 
 
-def _picture(standings: Sequence[Standing], metric: str) -> str:
+def _chart(standings: Sequence[Standing], metric: str) -> str:
     front = [f"{number} {each.name}" for number, each in enumerate(standings, 1) if each.front]
     lead = (
-        f"On the front, where no other run has a better {metric} for less energy: {'; '.join(front)}."
+        f"On the Pareto front (no other run reaches a better {metric} with less energy): {'; '.join(front)}."
         if len(standings) > 1
-        else f"One run has a {metric}."
+        else f"Only one run has recorded {metric}."
     )
-    beneath = "Dashed: the Pareto front. Lines: the range of the energy. The numbers are those of the table."
+    caption = "Dashed line: Pareto front. Horizontal lines: range of the energy. Numbers: see the table."
     spec = chart.comparison(standings, metric)
-    picture = Chart("comparison", spec, lead, beneath, chart.HEIGHT + _AXIS_PX).html()
-    return section("front", f"{metric} for its energy", picture, lead=lead)
+    figure = Chart("comparison", spec, lead, caption, chart.HEIGHT + _AXIS_PX).html()
+    return section("front", f"{metric} against energy", figure, lead=lead)
 
 
 def _table(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
@@ -80,8 +82,8 @@ def _table(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: s
         for run in sorted(runs, key=lambda run: float(run.summary["total_kwh"]))
     ]
     best = f"best {metric}" if metric else "metric"
-    header = ("run", "no.", best, "energy", "CO₂e", "time", "epochs", "stopped", "front", "where")
-    return Grid("Runs; a click on a column sorts by it", header, rows, (1, 2, 3, 4, 5, 6), sortable=True).html()
+    header = ("run", "no.", best, "energy", "CO₂e", "time", "epochs", "stopped at", "Pareto front", "location")
+    return Grid("Runs (click a column header to sort)", header, rows, (1, 2, 3, 4, 5, 6), sortable=True).html()
 
 
 def _kg(run: RecordedRun) -> Quantity | None:

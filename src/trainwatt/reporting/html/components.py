@@ -1,4 +1,4 @@
-"""Pieces of a page: tables, figures and sections, with all that comes from outside escaped."""
+"""HTML components of a page: tables, charts and sections. They escape all text passed to them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Spec = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
+    """Cell of a table.
 
     Attributes:
-        text: what it shows.
-        order: what it is sorted by; None: its text.
-        more: smaller, under it.
+        text: the content.
+        order: sort key; None to sort by the text.
+        more: smaller text below.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Cell:
     more: str = ""
 
     def html(self) -> str:
-        """What it shows."""
+        """Render the content of the cell."""
         return escape(self.text) + (f"<small>{escape(self.more)}</small>" if self.more else "")
 
 
@@ -35,16 +35,16 @@ Row = Sequence[str | Cell]
 
 @dataclass(frozen=True)
 class Grid:
-    """A table.
+    """Table.
 
     Attributes:
-        caption: what it is; read out first.
+        caption: title of the table; screen readers read it first.
         header: names of the columns; the first column holds the names of the rows.
-        rows: texts, or cells that tell what they are sorted by.
-        figures: the numbers of the columns that hold figures.
-        sortable: whether its columns can be sorted by a click.
-        total: whether the last row is the sum of the others.
-        stacked: whether its cells stand under each other on a phone, each with the name of its column.
+        rows: texts, or cells with a sort key.
+        figures: indices of the numeric columns.
+        sortable: True if a click on a column header sorts the rows.
+        total: True if the last row is the sum of the others.
+        stacked: True to stack the cells of a row on narrow screens, each labelled with its column.
     """
 
     caption: str
@@ -56,7 +56,7 @@ class Grid:
     stacked: bool = False
 
     def html(self) -> str:
-        """The table, in a box of its own that scrolls where it is too wide; on paper it does not."""
+        """Render the table, in a box that scrolls horizontally on screen but not in print."""
         figures = set(self.figures)
         head = "".join(self._head(name, figure=number in figures) for number, name in enumerate(self.header))
         last = len(self.rows) - 1 if self.total else None
@@ -89,67 +89,67 @@ def _class(figure: bool) -> str:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture, and what it shows in words.
+    """Chart with a text alternative.
 
     Attributes:
-        name: unique in its page.
-        spec: Vega-Lite.
-        says: what it shows, for those who do not see it.
-        beneath: a line under it.
-        height: of the picture, in pixels, as near as that is known before it is drawn.
+        name: unique id in the page.
+        spec: Vega-Lite specification.
+        description: text alternative for screen readers.
+        caption: line below the chart.
+        height: in pixels, approximately; reserves the space before the chart is drawn.
     """
 
     name: str
     spec: Spec
-    says: str
-    beneath: str = ""
+    description: str
+    caption: str = ""
     height: int = 260
 
     def html(self) -> str:
-        """The place of the picture, with its specification beside it."""
-        beneath = f"<figcaption>{escape(self.beneath)}</figcaption>" if self.beneath else ""
+        """Render the placeholder of the chart, followed by its specification."""
+        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         return (
-            f'<figure><div class="chart" id="{self.name}" role="img" aria-label="{escape(self.says)}" '
-            f'style="min-height:{self.height}px"></div>{beneath}</figure>'
+            f'<figure><div class="chart" id="{self.name}" role="img" aria-label="{escape(self.description)}" '
+            f'style="min-height:{self.height}px"></div>{caption}</figure>'
             f'<script type="application/json" data-chart="{self.name}">{_json(self.spec)}</script>'
         )
 
 
 def _json(spec: Spec) -> str:
-    """JSON that no HTML parser ends early."""
+    """Serialize to JSON in which an HTML parser finds no tags."""
     text = json.dumps(spec, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def section(name: str, title: str, *blocks: str, lead: str = "") -> str:
-    """A part of the page under a heading; nothing where there is nothing in it.
+    """Render a section with a heading, or an empty string if all blocks are empty.
 
     Args:
-        name: unique in its page.
+        name: unique id in the page.
         title: the heading.
         blocks: HTML.
-        lead: what it says, in a sentence or two.
+        lead: one or two sentences below the heading.
     """
     if not any(blocks):
         return ""
-    told = f'<p class="lead">{escape(lead)}</p>' if lead else ""
+    intro = f'<p class="lead">{escape(lead)}</p>' if lead else ""
     heading = f'<h2 id="{name}-title">{escape(title)}</h2>'
-    return f'<section aria-labelledby="{name}-title">{heading}{told}{"".join(blocks)}</section>'
+    return f'<section aria-labelledby="{name}-title">{heading}{intro}{"".join(blocks)}</section>'
 
 
 def folded(title: str, block: str) -> str:
-    """What is shown when it is asked for, and on paper."""
+    """Render a block that is collapsed until the user opens it."""
     return f"<details><summary>{escape(title)}</summary>{block}</details>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; nothing without a text."""
+    """Render a paragraph, or an empty string if the text is empty."""
     name = f' class="{kind}"' if kind else ""
     return f"<p{name}>{escape(text)}</p>" if text else ""
 
 
 def tiles(figures: Iterable[tuple[str, str, str]]) -> str:
-    """The figures that matter most: name, value, and what is to be known of it."""
+    """Render the key figures: name, value and a note for each."""
     shown = "".join(
         f"<div><dt>{escape(name)}</dt><dd><strong>{escape(value)}</strong><span>{escape(more)}</span></dd></div>"
         for name, value, more in figures

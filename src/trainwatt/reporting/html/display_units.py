@@ -1,4 +1,4 @@
-"""Units that read well, and rows few enough for a picture."""
+"""Units for display, and thinning of data for charts."""
 
 from __future__ import annotations
 
@@ -9,58 +9,61 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from trainwatt import formatting
 from trainwatt.formatting import duration_text, figures
 from trainwatt.quantity import Quantity
-from trainwatt.units import G_PER_KG, J_PER_KWH, S_PER_H, WH_PER_KWH
+from trainwatt.units import G_PER_KG, S_PER_H
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit to show figures in.
+    """Unit for display.
 
     Attributes:
         name: e.g. ``Wh``.
-        per_base: how many of it are one kWh, one kg or one second.
+        per_base: number of these units in the base unit: one kWh, kg, litre or second.
     """
 
     name: str
     per_base: float
 
     def of(self, value: float) -> float:
-        """A figure in this unit, with six significant figures."""
+        """Convert a value from the base unit, rounded to six significant digits."""
         return float(f"{value * self.per_base:.6g}")
 
 
 def energy_unit(most_kwh: float) -> Unit:
-    """For energies up to so many kWh: the same borders as in :func:`trainwatt.formatting.energy_text`."""
-    if most_kwh * WH_PER_KWH < 0.1:
-        return Unit("J", J_PER_KWH)
-    return Unit("Wh", WH_PER_KWH) if most_kwh < 1 else Unit("kWh", 1.0)
+    """Select the unit for energies up to ``most_kwh``, as :func:`trainwatt.formatting.energy_text` does."""
+    factor, name = formatting.energy_unit(most_kwh)
+    return Unit(name, factor)
 
 
 def mass_unit(most_kg: float) -> Unit:
-    """For masses up to so many kg."""
+    """Select the unit for masses up to ``most_kg``."""
     return _unit(most_kg, (("kg", 1.0), ("g", G_PER_KG), ("mg", G_PER_KG * 1e3), ("µg", G_PER_KG * 1e6)))
 
 
 def volume_unit(most_l: float) -> Unit:
-    """For volumes up to so many litres."""
+    """Select the unit for volumes up to ``most_l`` litres."""
     return _unit(most_l, (("L", 1.0), ("mL", 1e3), ("µL", 1e6)))
 
 
 def _unit(most: float, units: Sequence[tuple[str, float]]) -> Unit:
-    """The largest unit of which there is one, the smallest where there is none."""
+    """Select the largest unit in which the value is at least 1, else the smallest unit."""
     return Unit(*next((each for each in units if most * each[1] >= 1), units[-1]))
 
 
 def shown(quantity: Quantity, unit: Unit) -> tuple[str, str]:
-    """A figure, and its range, with two significant figures, as people read them.
+    """Format a quantity and its range with two significant digits.
 
     Args:
-        quantity: in kWh, kg or litres.
+        quantity: in the base unit: kWh, kg or litres.
         unit: to show it in.
+
+    Returns:
+        The central value with its unit, and the range.
     """
     ends = (quantity.low, quantity.central, quantity.high)
     low, central, high = (figures(value * unit.per_base, 2) for value in ends)
@@ -68,19 +71,19 @@ def shown(quantity: Quantity, unit: Unit) -> tuple[str, str]:
 
 
 def money(cost: Quantity, currency: str) -> tuple[str, str]:
-    """A cost, and its range; below a hundredth of a currency's unit there is nothing to be read."""
+    """Format a cost and its range. Below 0.01 of the currency only that bound is given."""
     if cost.central < 0.005:
         return f"< 0.01 {currency}".strip(), ""
     return shown(cost, Unit(currency, 1.0))
 
 
 def brief_text(seconds: float) -> str:
-    """A duration, in milliseconds below a second."""
+    """Format a duration, in milliseconds if it is below a second."""
     return f"{figures(seconds * 1e3, 2)} ms" if 0 < seconds < 0.95 else duration_text(seconds)
 
 
 def time_unit(most_s: float) -> Unit:
-    """For durations up to so many seconds."""
+    """Select the unit for durations up to ``most_s`` seconds."""
     if most_s < 180:
         return Unit("s", 1.0)
     if most_s < 3 * S_PER_H:
@@ -89,11 +92,14 @@ def time_unit(most_s: float) -> Unit:
 
 
 def thinned(values: Array, most: int) -> npt.NDArray[np.intp]:
-    """Which of many rows to draw: of each stretch of them the least and the greatest, besides the first and the last.
+    """Select rows to draw: the first, the last, and the minimum and maximum of each interval between them.
 
     Args:
-        values: what is drawn, in its order.
-        most: how many may be drawn, about.
+        values: the drawn values, in order.
+        most: approximate maximum number of rows.
+
+    Returns:
+        Sorted indices of the selected rows.
     """
     if len(values) <= most:
         return np.arange(len(values))

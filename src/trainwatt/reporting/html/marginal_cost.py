@@ -1,4 +1,4 @@
-"""The price of each further point of a metric."""
+"""Energy per further point of a metric."""
 
 from __future__ import annotations
 
@@ -6,58 +6,59 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainwatt.reporting.html.run_history import Course
+from trainwatt.reporting.html.run_history import LearningCurve
 
 _SHARES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """A part of what a metric has gained.
+class GainStep:
+    """Part of the total gain of a metric.
 
     Attributes:
-        share: of the whole gain, reached at its end.
-        value: the metric there.
-        from_kwh, to_kwh: the energy in which it was gained.
-        price_kwh: what a point took in it.
+        share: share of the total gain that is reached at the end of this part, 0 to 1.
+        value: the metric at the end.
+        from_kwh, to_kwh: cumulative energy at the beginning and at the end.
+        cost_kwh: energy per point.
     """
 
     share: float
     value: float
     from_kwh: float
     to_kwh: float
-    price_kwh: float
+    cost_kwh: float
 
 
-def point_of(course: Course) -> tuple[float, str]:
-    """What is called a point of a metric, and its name: 0.01 of what lies between 0 and 1, 1 of what goes to 100.
+def point_of(curve: LearningCurve) -> tuple[float, str]:
+    """Return the size of one point of a metric, and its name.
 
-    Of a loss, or of what has no such scale, it is 1 % of all that was gained.
+    A point is 0.01 for metrics between 0 and 1, and 1 for metrics between 0 and 100. For losses and other scales it is
+    1 % of the total gain.
     """
-    least, most = float(course.values.min()), float(course.values.max())
-    if not course.falls and least >= 0 and most <= 1:
+    least, most = float(curve.values.min()), float(curve.values.max())
+    if not curve.falls and least >= 0 and most <= 1:
         return 0.01, "0.01"
-    if not course.falls and least >= 0 and most <= 100:
+    if not curve.falls and least >= 0 and most <= 100:
         return 1.0, "1 point"
-    return abs(float(course.best[-1] - course.values[0])) / 100, "1 % of the gain"
+    return abs(float(curve.best[-1] - curve.values[0])) / 100, "1 % of the gain"
 
 
-def rungs_of(course: Course) -> list[Rung]:
-    """The gain in its parts: the first half, and then ever smaller ones; none where nothing was gained."""
-    best = course.best
+def gain_steps_of(curve: LearningCurve) -> list[GainStep]:
+    """Split the total gain into parts: the first half, then smaller ones. Empty if the metric gained nothing."""
+    best = curve.best
     first, last = float(best[0]), float(best[-1])
     if first == last:
         return []
-    point, _ = point_of(course)
+    point, _ = point_of(curve)
     gained = (best - first) / (last - first)
-    rungs: list[Rung] = []
-    from_kwh, from_gain = float(course.kwh[0]), 0.0
+    steps: list[GainStep] = []
+    from_kwh, from_gain = float(curve.kwh[0]), 0.0
     for share in _SHARES:
         reached = int(np.argmax(gained >= share - 1e-12))
-        to_kwh, gain = float(course.kwh[reached]), float(gained[reached])
+        to_kwh, gain = float(curve.kwh[reached]), float(gained[reached])
         if gain <= from_gain or to_kwh <= from_kwh:
             continue
         points = (gain - from_gain) * abs(last - first) / point
-        rungs.append(Rung(gain, float(best[reached]), from_kwh, to_kwh, (to_kwh - from_kwh) / points))
+        steps.append(GainStep(gain, float(best[reached]), from_kwh, to_kwh, (to_kwh - from_kwh) / points))
         from_kwh, from_gain = to_kwh, gain
-    return rungs
+    return steps

@@ -1,4 +1,4 @@
-"""The same run on other grids, from what its summary tells."""
+"""Emissions of the same run on other grids, from its summary."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FAMILIAR = ("NO", "SE", "FR", "BR", "CA", "GB", "ES", "US", "DE", "JP", "CN", "
 
 @dataclass(frozen=True)
 class Places:
-    """A run on many grids of one source and basis, least CO2e first.
+    """Emissions of a run on all grids of one source and basis, lowest CO2e first.
 
     Attributes:
-        own: the name of the one in which it ran.
-        ranked: zone, name, kgCO2e and gCO2e/kWh of each.
-        source: of the figures, and their basis.
+        own: name of the grid on which it ran.
+        ranked: zone, name, kgCO2e and gCO2e/kWh of each grid.
+        source: source and basis of the carbon intensities.
     """
 
     own: str
@@ -30,7 +30,7 @@ class Places:
     source: str
 
     def some(self) -> list[tuple[str, Quantity]]:
-        """A few that many know, or evenly many of all, with its own among them."""
+        """Select well-known grids, or an even sample if there are few of those. The run's own grid is included."""
         zones, last = [zone for zone, *_ in self.ranked], len(self.ranked) - 1
         wanted = {zones.index(zone) for zone in _FAMILIAR if zone in zones}
         if len(wanted) < len(_FAMILIAR) // 2:
@@ -40,18 +40,22 @@ class Places:
 
 
 def places_of(summary: Mapping[str, Any]) -> Places | None:
-    """Where else it could have run; None where its carbon intensity compares with no other place's.
+    """Compute the emissions of a run on other grids.
 
     Args:
-        summary: of a run folder.
+        summary: of the run.
+
+    Returns:
+        The ranking, or None if the carbon intensity of the run cannot be compared with other grids.
     """
-    told = summary.get("site")
-    if not told or told["factors"]["carbon_intensity"]["source"].startswith("given"):
+    recorded = summary.get("site")
+    if not recorded or recorded["factors"]["carbon_intensity"]["source"].startswith("given"):
         return None
     try:
-        pue, wue = (told["factors"][name]["value"] for name in ("pue", "wue"))
-        site = Site(zone=told["zone"], pue=pue, wue=wue, environ={})
-    except ArgumentError:  # a zone of another version
+        pue, wue = (recorded["factors"][name]["value"] for name in ("pue", "wue"))
+        site = Site(zone=recorded["zone"], pue=pue, wue=wue, environ={})
+    except ArgumentError:
+        # The summary was written by a version with other zones.
         return None
     kwh = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
     grids = tables.grids()

@@ -8,7 +8,7 @@
     });
   };
   const failed = (holder) => (error) => {
-    document.getElementById(holder.dataset.chart).textContent = "This picture cannot be drawn here: " + error.message;
+    document.getElementById(holder.dataset.chart).textContent = "This chart could not be drawn: " + error.message;
   };
   const holders = [...document.querySelectorAll("script[data-chart]")];
   Promise.all(holders.map((holder) => draw(holder).catch(failed(holder)))).then(() => {

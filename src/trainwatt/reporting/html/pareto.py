@@ -1,4 +1,4 @@
-"""Which of several runs no other one betters both in the metric and in energy."""
+"""Pareto front of several runs: those that no other run beats in both metric and energy."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 from trainwatt.errors import ArgumentError
 from trainwatt.quantity import Quantity
 from trainwatt.records.recorded_run import RecordedRun
-from trainwatt.reporting.html.run_history import Course, courses
+from trainwatt.reporting.html.run_history import LearningCurve, learning_curves
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A run among others.
+    """Run in a comparison.
 
     Attributes:
         folder: of the run.
         name: of the run.
-        kwh: what it took.
-        value: the best that its metric was.
-        front: whether no other run has at least as good a metric for less, or a better one for as much.
+        kwh: its energy.
+        value: best value of the metric.
+        front: True if the run is on the Pareto front: no other run reaches at least the same metric with less energy,
+            or a better metric with the same energy.
     """
 
     folder: Path
@@ -33,42 +34,47 @@ class Standing:
 
 
 def chosen_metric(runs: Sequence[RecordedRun], asked: str | None) -> str:
-    """By which to compare runs; empty where they have evaluated nothing.
+    """Choose the metric to compare runs by.
 
     Args:
-        runs: any.
-        asked: the user's choice; None: what most runs have, and among that what comes first in them.
+        runs: the recorded runs.
+        asked: the user's choice; None for the metric that most runs have, and the first of those in a tie.
+
+    Returns:
+        The name of the metric; empty if the runs have none.
 
     Raises:
-        ArgumentError: no run has the one that is asked for.
+        ArgumentError: no run has the metric that the user chose.
     """
-    counts = Counter(course.name for run in runs for course in courses(run))
+    counts = Counter(curve.name for run in runs for curve in learning_curves(run))
     if asked is not None and asked not in counts:
         raise ArgumentError(
-            "metric", asked, f"one of {', '.join(counts)}" if counts else "runs that evaluate something"
+            "metric",
+            asked,
+            f"one of {', '.join(counts)}" if counts else "None, because the runs have recorded no metric",
         )
     return asked or (counts.most_common(1)[0][0] if counts else "")
 
 
 def standings(runs: Sequence[RecordedRun], metric: str) -> list[Standing]:
-    """Runs that have a metric, least energy first.
+    """Rank the runs that have a metric, lowest energy first.
 
     Args:
-        runs: any.
-        metric: its name.
+        runs: the recorded runs.
+        metric: name of the metric.
     """
-    found = [(run, course) for run in runs for course in courses(run) if course.name == metric]
+    found = [(run, curve) for run in runs for curve in learning_curves(run) if curve.name == metric]
     found.sort(key=lambda pair: (pair[0].summary["total_kwh"], -_good(pair[1])))
     made, best = [], float("-inf")
-    for run, course in found:
-        front = _good(course) > best
-        best = max(best, _good(course))
+    for run, curve in found:
+        front = _good(curve) > best
+        best = max(best, _good(curve))
         summary = run.summary
         kwh = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
-        made.append(Standing(run.folder, run.name, kwh, float(course.best[-1]), front))
+        made.append(Standing(run.folder, run.name, kwh, float(curve.best[-1]), front))
     return made
 
 
-def _good(course: Course) -> float:
-    best = float(course.best[-1])
-    return -best if course.falls else best
+def _good(curve: LearningCurve) -> float:
+    best = float(curve.best[-1])
+    return -best if curve.falls else best

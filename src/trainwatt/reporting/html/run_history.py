@@ -1,4 +1,4 @@
-"""What the events of a run tell over time."""
+"""History of a run, from its events: power, learning curves and the stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Event = Mapping[str, Any]
 
 
 class Slice(NamedTuple):
-    """Some time, in one phase."""
+    """Interval of time in one phase, with its mean power."""
 
     from_s: float
     to_s: float
@@ -32,14 +32,14 @@ class Slice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Course:
-    """A metric over the run.
+class LearningCurve:
+    """Values of a metric over the run.
 
     Attributes:
         name: of the metric.
-        kwh: taken until each evaluation.
-        values: what each found.
-        falls: whether less of it is better.
+        kwh: cumulative energy at each evaluation.
+        values: value at each evaluation.
+        falls: True if lower is better.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Course:
 
     @property
     def best(self) -> Array:
-        """The best until each evaluation."""
+        """Best value so far, at each evaluation."""
         return np.minimum.accumulate(self.values) if self.falls else np.maximum.accumulate(self.values)
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a training was stopped.
+    """Early stop of a training run.
 
     Attributes:
         at: e.g. ``epoch 8``.
-        kwh: taken until then.
+        kwh: cumulative energy at the stop.
         reason: in a sentence.
     """
 
@@ -69,12 +69,12 @@ class Stop:
 
 
 def of_kind(run: RecordedRun, kind: str) -> list[dict[str, Any]]:
-    """The events of a kind, oldest first."""
+    """Return the events of a kind, oldest first."""
     return [event for event in run.events if event.get("event") == kind]
 
 
 def power(run: RecordedRun) -> list[Slice]:
-    """Power over time: some three hundred stretches at most, each cut at its phases."""
+    """Return power over time, in at most 300 intervals that are further split by phase."""
     stretches = [stretch for event in of_kind(run, "power") for stretch in event["stretches"]]
     if not stretches:
         return []
@@ -82,18 +82,18 @@ def power(run: RecordedRun) -> list[Slice]:
     seconds = np.array([[stretch["seconds"].get(phase, 0.0) for phase in phases] for stretch in stretches])
     ends = np.concatenate([[0.0], seconds.sum(axis=1).cumsum()])
     edges = ends if len(stretches) <= _BINS else np.linspace(0.0, ends[-1], _BINS + 1)
-    joules = _binned(np.array([stretch["joules"] for stretch in stretches]), ends, edges) + _of_others(run, edges)
+    joules = _binned(np.array([stretch["joules"] for stretch in stretches]), ends, edges) + _other_ranks(run, edges)
     shares = np.column_stack([_binned(seconds[:, number], ends, edges) for number in range(len(phases))])
     return list(_slices(edges, joules, shares, phases))
 
 
 def _binned(amounts: Array, ends: Array, edges: Array) -> Array:
-    """Amounts that lie evenly between their ends, by other ends."""
+    """Redistribute amounts, assumed uniform within their intervals, to other intervals."""
     return np.diff(np.interp(edges, ends, np.concatenate([[0.0], amounts.cumsum()])))
 
 
-def _of_others(run: RecordedRun, edges: Array) -> Array:
-    """What the devices drew that only other processes of the job have read."""
+def _other_ranks(run: RecordedRun, edges: Array) -> Array:
+    """Return the joules of devices that only other ranks of the job have read."""
     shards = [RankRecord.from_dict(state) for state in run.summary.get("shards", ())]
     joules = np.zeros(len(edges) - 1)
     seen = {device.id for shard in shards[:1] for device in shard.devices}
@@ -119,8 +119,8 @@ def _slices(edges: Array, joules: Array, shares: Array, phases: list[Phase]) -> 
                 at_s += float(seconds)
 
 
-def courses(run: RecordedRun) -> list[Course]:
-    """The metrics of a run, the one that decided when to stop first."""
+def learning_curves(run: RecordedRun) -> list[LearningCurve]:
+    """Return the learning curves of a run, the one monitored for early stopping first."""
     found: dict[str, list[tuple[float, float]]] = {}
     for event in of_kind(run, "score"):
         _note(found, event["name"], event)
@@ -131,7 +131,7 @@ def courses(run: RecordedRun) -> list[Course]:
     found |= {name: points for name, points in own.items() if len(points) >= len(found.get(name, ()))}
     ordered = sorted(found.items(), key=lambda item: (item[0] not in own, falls(item[0], item[1])))
     modes = {event.get("name"): event.get("mode") for event in watched}
-    return [_course(name, points, modes.get(name)) for name, points in ordered if points]
+    return [_learning_curve(name, points, modes.get(name)) for name, points in ordered if points]
 
 
 def _note(found: dict[str, list[tuple[float, float]]], name: str, event: Event) -> None:
@@ -140,13 +140,13 @@ def _note(found: dict[str, list[tuple[float, float]]], name: str, event: Event) 
         found.setdefault(name, []).append((kwh_from_j(event["total_j"]), float(value)))
 
 
-def _course(name: str, points: list[tuple[float, float]], mode: str | None) -> Course:
+def _learning_curve(name: str, points: list[tuple[float, float]], mode: str | None) -> LearningCurve:
     kwh, values = np.array(points, dtype=np.float64).T
-    return Course(name, kwh, values, falls(name, points) if mode is None else mode == "min")
+    return LearningCurve(name, kwh, values, falls(name, points) if mode is None else mode == "min")
 
 
 def falls(name: str, points: list[tuple[float, float]]) -> bool:
-    """Whether less of a metric is better: by its name, else by where it went."""
+    """Return True if lower is better, by the name of the metric, else by its direction during the run."""
     if any(word in name.lower() for word in _LOSSES):
         return True
     if any(word in name.lower() for word in ("acc", "f1", "auc", "bleu", "rouge", "score", "recall", "precision")):
@@ -155,7 +155,7 @@ def falls(name: str, points: list[tuple[float, float]]) -> bool:
 
 
 def stop_of(run: RecordedRun) -> Stop | None:
-    """Where it was stopped green, or by a budget."""
+    """Return the stop by a GreenStopper or by a budget, or None if there was none."""
     for event in run.events:
         if event.get("event") in ("verdict", "budget") and event.get("stop"):
             return Stop(event["at"], kwh_from_j(event["total_j"]), event["reason"])

@@ -1,4 +1,4 @@
-"""The report of one run."""
+"""Page with the report of one run."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from trainwatt.reporting.html.page import page
 from trainwatt.reporting.html.run_history import stop_of
 
 _CUT_SHORT = {
-    "killed": "This run was killed before it could end: what follows is what it had written until then.",
-    "running": "This run goes on: what follows is what it has taken so far.",
-    "failed": "This run failed: what follows is what it had taken until then.",
-    "interrupted": "This run was interrupted: what follows is what it had taken until then.",
+    "killed": "This run was killed. The figures cover the time until its last record.",
+    "running": "This run is in progress. The figures cover the time so far.",
+    "failed": "This run failed. The figures cover the time until the failure.",
+    "interrupted": "This run was interrupted. The figures cover the time until the interruption.",
 }
 
 
 def run_page(run: RecordedRun) -> str:
-    """The report of a run, from its folder alone.
+    """Build the report of a run.
 
     Args:
-        run: as it was read.
+        run: the recorded run.
     """
     body = "".join(_sections(run))
-    return page(f"{run.name}: what the run took", _header(run), body)
+    return page(f"{run.name}: energy and emissions", _header(run), body)
 
 
 def _header(run: RecordedRun) -> str:
     summary, stop = run.summary, stop_of(run)
     parts = [
         f"{str(summary['status']).capitalize()} after {duration_text(summary['seconds'])}",
-        f"began {summary['began'][:16].replace('T', ' ')} UTC",
+        f"started {summary['began'][:16].replace('T', ' ')} UTC",
         facts.hardware_text(summary),
         facts.place_text(summary) if summary.get("site") else "",
     ]
@@ -74,12 +74,14 @@ def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
 def _sections(run: RecordedRun) -> Iterator[str]:
     yield section("time", "Power over time", run_figures.power(run))
     yield section(
-        "where", "Where the energy went", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run)
+        "where", "Energy by phase and device", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run)
     )
     yield run_figures.projection(run)
     yield from run_figures.metrics(run)
     yield section("footprint", "Footprint", run_tables.footprint(run), lead=run_tables.footprint_lead(run))
     yield run_figures.elsewhere(run)
-    yield section("factors", "Factors", run_tables.factors(run), lead="Every figure that the footprint was made with.")
-    yield section("troubles", "What could not be read, and what went wrong", run_tables.troubles(run))
-    yield section("citation", "How to cite this", run_tables.citation(run))
+    yield section(
+        "factors", "Factors", run_tables.factors(run), lead="All factors from which the footprint is calculated."
+    )
+    yield section("missing", "Missing measurements", run_tables.missing(run))
+    yield section("citation", "How to cite this run", run_tables.citation(run))

@@ -1,4 +1,4 @@
-"""The tables of a run's report."""
+"""Tables of a run's report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainwatt.units import kwh_from_j
 
 
 def phases(run: RecordedRun) -> str:
-    """Time, energy, share and power of each phase."""
+    """Render time, energy, share and power of each phase."""
     summary = run.summary
     if not summary["phases"]:
         return ""
@@ -42,7 +42,7 @@ def phases(run: RecordedRun) -> str:
 
 
 def devices(run: RecordedRun) -> str:
-    """Energy of each device, and whether that was measured or estimated."""
+    """Render the energy of each device, and whether it was measured or estimated."""
     total_j = run.summary["total_j"] or 1.0
     rows = [
         (
@@ -55,51 +55,51 @@ def devices(run: RecordedRun) -> str:
         )
         for each in run.summary["devices"]
     ]
-    header = ("device", "energy", "share", "how", "range", "source")
+    header = ("device", "energy", "share", "method", "range", "source")
     return Grid("Energy by device", header, rows, (1, 2), stacked=True).html() if rows else ""
 
 
 def _share(device: Mapping[str, Any]) -> str:
     share = device.get("attributed_share")
-    return "" if share is None else f"; shared board, {share:.0%} of it this run's by its slices"
+    return "" if share is None else f"; shared GPU, {share:.0%} of it attributed to this run by its MIG slices"
 
 
 def footprint_lead(run: RecordedRun) -> str:
-    """Where, and what the ranges are."""
+    """Describe the location and the ranges."""
     site = run.summary.get("site")
-    return f"In {site_text(site)}. Each figure has its range, from low to high." if site else ""
+    return f"Location: {site_text(site)}. Each figure has a range, from low to high." if site else ""
 
 
 def footprint(run: RecordedRun) -> str:
-    """What the energy means."""
+    """Render the footprint of the run: emissions, water and cost."""
     summary = run.summary
     if not summary.get("footprint"):
         return ""
-    rows = list(_meaning(summary))
+    rows = list(_footprint_rows(summary))
     table = Grid(
-        "Footprint of the run", ("what", "central", "low", "high", "made with"), rows, (1, 2, 3), stacked=True
+        "Footprint of the run", ("quantity", "central", "low", "high", "factors"), rows, (1, 2, 3), stacked=True
     ).html()
     lifetime = summary.get("lifetime")
-    beside = [projection_line(summary), Lifetime(**lifetime).text() if lifetime else ""]
-    return table + "".join(paragraph(each, "lead") for each in beside)
+    leads = [projection_line(summary), Lifetime(**lifetime).text() if lifetime else ""]
+    return table + "".join(paragraph(each, "lead") for each in leads)
 
 
-def _meaning(summary: Mapping[str, Any]) -> Iterator[Row]:
-    told = summary["footprint"]
+def _footprint_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
+    recorded = summary["footprint"]
     named = {
-        "facility_kwh": ("energy with the building's", energy_unit),
+        "facility_kwh": ("energy of the facility (with PUE)", energy_unit),
         "co2e_kg": ("CO₂e, operational, location-based", mass_unit),
-        "market_kg": ("CO₂e by contract, market-based", mass_unit),
-        "embodied_kg": ("CO₂e embodied in the GPUs, apart", mass_unit),
+        "market_kg": ("CO₂e, operational, market-based", mass_unit),
+        "embodied_kg": ("CO₂e embodied in the GPUs, not included", mass_unit),
         "water_l": ("water", volume_unit),
-        "cost": ("electricity", lambda _: Unit(told["currency"] or "", 1.0)),
+        "cost": ("electricity cost", lambda _: Unit(recorded["currency"] or "", 1.0)),
     }
     energy = facts.energy_kwh(summary)
     yield _ranged("energy of the machine", energy, energy_unit(energy.central), "")
     for key, (name, unit_for) in named.items():
-        quantity = facts.quantity(told[key])
+        quantity = facts.quantity(recorded[key])
         if quantity is not None:
-            yield _ranged(name, quantity, unit_for(quantity.central), ", ".join(told["derivation"].get(key, ())))
+            yield _ranged(name, quantity, unit_for(quantity.central), ", ".join(recorded["derivation"].get(key, ())))
 
 
 def _ranged(name: str, quantity: Quantity, unit: Unit, made_with: str) -> Row:
@@ -110,8 +110,8 @@ def _ranged(name: str, quantity: Quantity, unit: Unit, made_with: str) -> Row:
 
 
 def factors(run: RecordedRun) -> str:
-    """Each factor with source, year and basis."""
-    told = run.summary.get("footprint")
+    """Render each factor with source, year and basis."""
+    recorded = run.summary.get("footprint")
     rows = [
         (
             each["name"],
@@ -121,29 +121,29 @@ def factors(run: RecordedRun) -> str:
             each["year"],
             "; ".join(filter(None, (each["basis"], each["note"]))),
         )
-        for each in (told["factors"] if told else ())
+        for each in (recorded["factors"] if recorded else ())
     ]
     header = ("factor", "value", "range", "source", "year", "basis")
     return Grid("Factors and their sources", header, rows, (1, 2), stacked=True).html() if rows else ""
 
 
-def troubles(run: RecordedRun) -> str:
-    """What could not be read here, with the remedy; seconds without a figure."""
+def missing(run: RecordedRun) -> str:
+    """Render the sources that could not be read, with the fix, and gaps in the readings of devices."""
     rows: list[Row] = [
         (f"{each['kind'].upper()}: {each['source']}", each["why"], each["remedy"])
         for each in run.summary.get("missing", ())
     ]
     rows += [
-        (f"{each['kind'].upper()} {each['name']}", f"no figures for {duration_text(each['gap_s'])}", "")
+        (f"{each['kind'].upper()} {each['name']}", f"no readings for {duration_text(each['gap_s'])}", "")
         for each in run.summary["devices"]
         if each["gap_s"] > 0
     ]
-    header = ("what", "why", "remedy")
-    return Grid("What could not be read", header, rows, stacked=True).html() if rows else ""
+    header = ("source", "reason", "fix")
+    return Grid("Missing measurements", header, rows, stacked=True).html() if rows else ""
 
 
 def citation(run: RecordedRun) -> str:
-    """The sentence for a paper, in words and for LaTeX."""
+    """Render the citation for a paper, as text and LaTeX."""
     if not run.summary.get("footprint"):
         return ""
     words = f"<blockquote>{escape(cite.markdown(run.summary))}</blockquote>"

@@ -1,1 +1,1 @@
-"""The pictures of a report: one Vega-Lite specification a module."""
+"""Charts of a report, as Vega-Lite specifications: one module per chart."""

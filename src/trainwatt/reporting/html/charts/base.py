@@ -1,6 +1,6 @@
-"""What all pictures have in common.
+"""Building blocks shared by all charts.
 
-Colours are CSS custom properties of the page: so that one picture serves light and dark screens, and paper.
+Colours are CSS custom properties of the page, so that one chart works in light mode, dark mode and print.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ BACKGROUND = "var(--card)"
 
 _TEXT = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500}
 _CONFIG: Spec = {
-    "aria": False,  # the page names each picture and tells in words what it shows
+    # The page provides the text alternative of each chart.
+    "aria": False,
     "mark": {"aria": False},
     "background": None,
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
@@ -56,12 +57,12 @@ _CONFIG: Spec = {
 
 
 def spec(values: Sequence[Mapping[str, Any]], height: int, *layers: Spec, **more: Any) -> Spec:
-    """A picture as wide as its place.
+    """Build a chart as wide as its container.
 
     Args:
-        values: the rows that its layers draw.
+        values: rows of data for the layers.
         height: in pixels.
-        layers: drawn one over another.
+        layers: in drawing order.
         more: other parts of the specification.
     """
     return {
@@ -77,17 +78,17 @@ def spec(values: Sequence[Mapping[str, Any]], height: int, *layers: Spec, **more
 
 
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
-    """A quantity along an axis."""
+    """Encode a quantitative field."""
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
 def at_top(title: str) -> Spec:
-    """The title of the upright axis, to be read without turning the head."""
+    """Place the title of the y axis horizontally above it."""
     return {"title": title, "titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -12}
 
 
 def tooltip(**fields: str) -> list[Spec]:
-    """What is shown under the pointer: fields by title."""
+    """Build a tooltip from fields by title."""
     return [
         {"field": field, "title": title.replace("_", " "), "format": ".4~g", "type": "quantitative"}
         for title, field in fields.items()
@@ -95,25 +96,25 @@ def tooltip(**fields: str) -> list[Spec]:
 
 
 def mark(kind: str, **properties: Any) -> Spec:
-    """A mark with its properties."""
+    """Build a mark with its properties."""
     return {"type": kind, **properties}
 
 
 def log_ticks(least: float, most: float) -> list[float]:
-    """Where an axis of ratios is marked: at 1 and 3 of each power of ten."""
+    """Return the ticks of a logarithmic axis: 1 and 3 times each power of ten."""
     powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
     return [tick for tick in ticks if least <= tick <= most]
 
 
 def labelled_rule(x: float, label: str, *, color: str = WARN, at: float = 0) -> list[Spec]:
-    """An upright line where something happened, with a label left of it.
+    """Build a vertical line with a label to its left.
 
     Args:
-        x: where.
-        label: what happened.
-        color: of both.
-        at: pixels from the top.
+        x: position of the line.
+        label: text of the label.
+        color: of the line and the label.
+        at: distance of the label from the top, in pixels.
     """
     data = {"values": [{"x": x, "label": label}]}
     where = {"x": {"field": "x", "type": "quantitative"}}

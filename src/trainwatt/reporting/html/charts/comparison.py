@@ -1,4 +1,4 @@
-"""Several runs: what each has reached for the energy that it took."""
+"""Chart of several runs: metric against energy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEIGHT = 340
 
 
 def comparison(standings: Sequence[Standing], metric: str) -> Spec:
-    """A point for each run with its number, and the front of those that no other run betters in both."""
+    """Draw a numbered point for each run, and the Pareto front."""
     unit = energy_unit(max(each.kwh.central for each in standings))
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Energy by phase and by device."""
+"""Chart of energy by phase and device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROW = 34
 
 
 def groups(devices: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Under what name each device is drawn: those of the same kind and name are drawn together."""
+    """Map each device id to its label. Devices of the same kind and name share one label."""
     counts = Counter((device["kind"], device["name"]) for device in devices)
     names = {pair: f"{f'{count} x ' if count > 1 else ''}{pair[0].upper()} {pair[1]}" for pair, count in counts.items()}
     if len(names) > len(SERIES):
@@ -24,13 +24,13 @@ def groups(devices: list[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def energy(summary: Mapping[str, Any]) -> Spec:
-    """A bar for each phase, in the colours of the devices."""
+    """Draw a bar for each phase, split by device."""
     unit = energy_unit(summary["total_kwh"])
     named = groups(summary["devices"])
     parts: Counter[tuple[str, str]] = Counter()
     for phase, span in summary["phases"].items():
         for device, joules in span["joules"].items():
-            parts[phase, named.get(device, "another device")] += joules
+            parts[phase, named.get(device, "other device")] += joules
     total_j = summary["total_j"] or 1.0
     rows = [
         {"phase": phase_text(phase), "device": device, "energy": unit.of(kwh_from_j(joules)), "share": joules / total_j}
@@ -61,5 +61,5 @@ def energy(summary: Mapping[str, Any]) -> Spec:
 
 
 def height(summary: Mapping[str, Any]) -> int:
-    """Of the picture."""
+    """Return the height of the chart in pixels."""
     return _ROW * len(summary["phases"])

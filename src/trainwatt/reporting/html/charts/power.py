@@ -1,4 +1,4 @@
-"""Power over time."""
+"""Chart of power over time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ HEIGHT = 240
 
 
 def colour(phase: Phase) -> str:
-    """The colour of a phase, everywhere in the page."""
+    """Return the colour of a phase."""
     return f"var(--{phase.replace('_', '-')})"
 
 
 def phase_text(phase: str) -> str:
-    """The name of a phase, everywhere in the page."""
+    """Return the display name of a phase."""
     return phase.replace("_", " ")
 
 
 def power(slices: Sequence[Slice]) -> Spec:
-    """A line of watts, and under it the energy in the colours of the phases."""
+    """Draw power as a line, with the area below it coloured by phase."""
     unit = time_unit(slices[-1].to_s)
     rows: list[dict[str, Any]] = [
         {

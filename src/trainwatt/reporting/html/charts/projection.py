@@ -1,4 +1,4 @@
-"""What the whole run was projected to take, as it came in, against what it took."""
+"""Chart of the projected energy over time, against the actual energy."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HEIGHT = 240
 _MOST = 300
 
 
-def projection(events: Sequence[Mapping[str, Any]], total_kwh: float, truth: str, stopped_at: str = "") -> Spec:
-    """The interval as a band, its middle as a line, and the truth across.
+def projection(events: Sequence[Mapping[str, Any]], total_kwh: float, label: str, stopped_at: str = "") -> Spec:
+    """Draw the projection as a line, its interval as a band and the actual energy as a horizontal line.
 
     Args:
         events: the projections, oldest first.
-        total_kwh: what it took.
-        truth: what to call that.
-        stopped_at: where it was stopped early, e.g. ``stopped at epoch 8``.
+        total_kwh: actual energy of the run.
+        label: of the actual energy.
+        stopped_at: label of an early stop, e.g. ``stopped at epoch 8``; empty if there was none.
     """
     kept = thinned(np.array([event["total_kwh"]["high"] for event in events]), _MOST)
     unit = energy_unit(max(total_kwh, *(events[each]["total_kwh"]["central"] for each in kept)))
@@ -41,9 +41,9 @@ def projection(events: Sequence[Mapping[str, Any]], total_kwh: float, truth: str
         {"done": events[each][by], **{key: unit.of(value) for key, value in events[each]["total_kwh"].items()}}
         for each in kept
     ]
-    along = number("done", f"{by} done", axis={"tickMinStep": 1}, scale={"zero": False, "nice": False})
+    along = number("done", f"completed {by}", axis={"tickMinStep": 1}, scale={"zero": False, "nice": False})
     up = at_top(unit.name)
-    shown = tooltip(done="done", low="low", projected="central", high="high")
+    shown = tooltip(completed="done", low="low", projected="central", high="high")
     band = {
         "mark": mark("area", color=ACCENT, opacity=0.22),
         "encoding": {"x": along, "y": number("low", axis=up, scale={"zero": True}), "y2": {"field": "high"}},
@@ -55,7 +55,7 @@ def projection(events: Sequence[Mapping[str, Any]], total_kwh: float, truth: str
         "encoding": {"x": along, "y": number("central", axis=up), "tooltip": shown},
     }
     across = {
-        "data": {"values": [{"took": unit.of(total_kwh), "label": truth}]},
+        "data": {"values": [{"took": unit.of(total_kwh), "label": label}]},
         "encoding": {"y": number("took", axis=up)},
         "layer": [
             {"mark": mark("rule", color=INK, strokeWidth=1.5)},

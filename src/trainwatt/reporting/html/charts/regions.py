@@ -1,4 +1,4 @@
-"""The same run on other grids."""
+"""Chart of the emissions of the same run on other grids."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _ROW = 24
 
 
 def regions(places: Sequence[tuple[str, Quantity]], own: str) -> Spec:
-    """A point with its range for each place.
+    """Draw a point with its range for each grid.
 
     Args:
-        places: name and kgCO2e, in the order to show them in.
-        own: the one in which it ran.
+        places: name and kgCO2e of each grid, in display order.
+        own: name of the grid on which it ran.
     """
     unit = mass_unit(max(kg.central for _, kg in places))
     rows: list[dict[str, Any]] = [
@@ -65,5 +65,5 @@ def regions(places: Sequence[tuple[str, Quantity]], own: str) -> Spec:
 
 
 def height(places: Sequence[object]) -> int:
-    """Of the picture."""
+    """Return the height of the chart in pixels."""
     return _ROW * len(places)

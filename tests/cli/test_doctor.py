@@ -23,14 +23,14 @@ def test_it_shows_what_is_measured_at_which_watts_now(
     assert {device["kind"] for device in found["devices"]} == {"gpu", "cpu", "ram"}
 
 
-def test_it_says_why_a_source_is_missing_and_what_would_mend_it(
+def test_it_says_why_a_source_is_missing_and_how_to_fix_it(
     nvml_library: standin.Library, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with nvml_library.running(Machine((h100(),), init_error=Code.LIB_RM_VERSION_MISMATCH)):
         main(["doctor", "--seconds", "0.2"])
     printed = capsys.readouterr().out
     assert "GPU: no NVML." in printed
-    assert "To mend it:" in printed
+    assert "To fix it:" in printed
     assert "CPU" in printed
 
 
