@@ -18,11 +18,10 @@ from typing import Any
 import torch
 from torch import distributed, multiprocessing
 
-from standins.meters import StandInCounter
-from standins.virtual import VirtualClock
 from trainwatt.distributed.process_group import ALONE, Exchange, ProcessGroup
 from trainwatt.power.device import Device, Found
 from trainwatt.sampling.sampler import Sampler
+from trainwatt.testing import ScriptedCounter, VirtualClock
 from trainwatt.tracking.session import Session
 from trainwatt.tracking.settings import Settings
 
@@ -41,7 +40,7 @@ def session_of(rank: int, processes: ProcessGroup) -> Session:
     clock = VirtualClock()
     meters = []
     for number in range(DEVICES):
-        meter = StandInCounter(clock, lambda time_s: 300.0 * time_s)
+        meter = ScriptedCounter(clock, lambda time_s: 300.0 * time_s)
         meter.device = Device(f"gpu:GPU-{rank}-{number}", "gpu", "Stand-in", "measured", "a counter")
         meters.append(meter)
     sampler = Sampler(clock, threaded=False)

@@ -117,7 +117,8 @@ def ratios(training: Training, others: dict[str, Callable[[], list[Any]]], round
 def waits(training: Training, backend: str, epochs: int = 3) -> Figures:
     """How often an epoch of Keras fetches values in the training thread and in all, by what the callbacks are."""
     import keras
-    from synchronisations import counted
+
+    from standins.keras_fetches import counted
 
     class Looks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         """What a callback costs that has to see the end of every batch: the counter's own check."""

@@ -18,7 +18,7 @@ from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.power.device import Device
 from trainwatt.records.run_folder import RunFolder
 from trainwatt.records.snapshot import RunSnapshot
-from trainwatt.reporting.html import REPORT, leave_report
+from trainwatt.reporting.html import REPORT, write_report
 from trainwatt.site import Site
 
 DEVICES = (
@@ -88,7 +88,7 @@ def main(steps: int = 1_000_000) -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = run_of(Path(folder), steps, epochs)
             began_s = time.perf_counter()
-            leave_report(run)
+            write_report(run)
             took_s = time.perf_counter() - began_s
             sizes = [(run / name).stat().st_size / 1e6 for name in ("events.jsonl", REPORT)]
         print(f"| {steps:,} | {epochs:,} | {sizes[0]:.1f} | {sizes[1]:.2f} | {took_s:.2f} |")

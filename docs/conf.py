@@ -1,4 +1,4 @@
-"""The documentation site: ``make docs``. Parts of the READMEs are shown as they are, so that nothing is told twice."""
+"""Documentation site: ``make docs``. Pages include parts of the READMEs, so that each text exists once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "integrations")]
 
-# the plugins' frameworks need not be installed: what is documented is what stands in our sources
+# the frameworks of the plugins need not be installed: only our own sources are documented
 autodoc_mock_imports = ["accelerate", "keras", "lightning", "torch", "transformers"]
 _names = ModuleType("transformers.integrations.integration_utils")  # a mock cannot be added to
 _names.INTEGRATION_TO_CALLBACK, _names.CodeCarbonCallback = {}, object  # type: ignore[attr-defined]
@@ -43,7 +43,8 @@ napoleon_use_ivar = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline", "deflist"]
 
-LINKS = {  # in the READMEs, and where these parts are on the site
+# links in the READMEs, and the pages of the site that have these parts
+LINKS = {
     "../../README.md#metrics": "/metrics.md",
     "../../README.md#stopping-green": "/stopping.md",
     "benchmarks/stopping/README.md": "/benchmarks-stopping.md",
@@ -60,13 +61,13 @@ def _links_of_the_site(app: Sphinx, path: Path, docname: str, content: list[str]
 def _signature_of_its_own(  # noqa: PLR0917  # Sphinx calls it
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
 ) -> tuple[str, str] | None:
-    """A mocked base class would show its own."""
+    """Show the signature of our own constructor; that of a mocked base class would be meaningless."""
     if what != "class" or not name.startswith("trainwatt_"):
         return None
     return stringify_signature(inspect.signature(obj.__init__, bound_method=True)), returns
 
 
 def setup(app: Sphinx) -> None:
-    """Sphinx calls this."""
+    """Register the hooks; called by Sphinx."""
     app.connect("include-read", _links_of_the_site)
     app.connect("autodoc-process-signature", _signature_of_its_own)

@@ -17,7 +17,7 @@ from trainwatt_transformers import FootprintCallback, GreenEarlyStoppingCallback
 
 
 def train(epochs: int, *stopping: TrainerCallback) -> tuple[int, float, float]:
-    """Steps made, joules taken, least loss."""
+    """Return completed steps, joules and the lowest loss."""
     text = Path(__file__).with_name("transformers_text.txt").read_bytes()
     split = len(text) * 9 // 10
     footprint = FootprintCallback(output_dir=None, verbose=False)

@@ -28,7 +28,7 @@ class Excerpts(Dataset[dict[str, Tensor]]):
         return len(self.tokens)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """The tokens, which are their own labels."""
+        """Return the tokens, which are their own labels."""
         return {"input_ids": self.tokens[index], "labels": self.tokens[index]}
 
 

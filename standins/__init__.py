@@ -1,1 +1,1 @@
-"""Devices, clocks and machines whose truth is known: for tests and benchmarks."""
+"""Simulated GPUs, machines and servers with known true values, for tests and benchmarks."""

@@ -1,4 +1,5 @@
-/* Shows another boot identity: two hosts of one. The file that STANDIN_BOOT names is opened instead of the kernel's. */
+/* Overrides the boot id, so that one machine looks like several hosts: opens the file named by STANDIN_BOOT instead of
+ * the kernel's. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-"""A host of another boot identity, for processes that are started with it: two hosts of one."""
+"""Other boot id for a process, so that one machine looks like several hosts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ _SOURCE = Path(__file__).with_name("boot.c")
 
 
 def preloaded(folder: Path) -> dict[str, str]:
-    """Variables for a process that may take a host's identity later, by `identity`; compiles a library.
+    """Compile the library that overrides the boot id of a process.
 
     Args:
-        folder: where the library is put.
+        folder: folder of the compiled library.
+
+    Returns:
+        Environment variables for the process. Its boot id changes only with those of `identity`.
     """
     library = folder / "libstandin-boot.so"
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library), str(_SOURCE), "-ldl"]
@@ -22,7 +25,7 @@ def preloaded(folder: Path) -> dict[str, str]:
 
 
 def identity(folder: Path, boot_id: str) -> dict[str, str]:
-    """Variables with which a process that was started with `preloaded` is on the host of this identity."""
+    """Return the environment variables that give a process, started with those of `preloaded`, a boot id."""
     file = folder / f"{boot_id}.boot"
     file.write_text(boot_id + "\n", encoding="ascii")
     return {"STANDIN_BOOT": str(file)}

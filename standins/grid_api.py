@@ -1,4 +1,4 @@
-"""The APIs of live carbon intensity on loopback: payloads as documented, and every way to fail."""
+"""Local server with the APIs of live carbon intensity: documented payloads, and failures of every kind."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ HOUR_S = 3_600
 
 @dataclass
 class GridApi:
-    """A server's state.
+    """State of the server.
 
     Attributes:
         intensity: gCO2e/kWh at a time in seconds since the Unix epoch.
-        status: of every answer.
-        body: instead of the documented payload.
-        headers: more of them.
-        skew_s: how far its clock is ahead.
-        hang_s: how long it keeps an answer back.
-        drip: send the answer byte by byte, without end.
-        refused: paths, in part, that it answers with 403.
-        actual_null: Great Britain: the actual figures are not known yet.
+        status: HTTP status of every response.
+        body: body of every response, instead of the documented payload.
+        headers: additional response headers.
+        skew_s: seconds by which the server's clock is ahead.
+        hang_s: seconds before a response is sent.
+        drip: True to send a response byte by byte, without end.
+        refused: parts of paths that get a 403 response.
+        actual_null: True if the actual values of Great Britain are not available yet.
+        url: base URL of the running server.
         asked: path and query of every request.
         tokens: ``auth-token`` of every request.
+        ended: is set when the server stops.
     """
 
     intensity: Callable[[float], float] = lambda _: 100.0
@@ -50,7 +52,7 @@ class GridApi:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def payload(self, path: str) -> Any:
-        """What the documentation shows for a path."""
+        """Return the payload that the API's documentation shows for a path."""
         parts, query = urlsplit(path).path.split("/"), parse_qs(urlsplit(path).query)
         hour_s = int(time.time() + self.skew_s) // HOUR_S * HOUR_S
         if "carbon-intensity" in parts:
@@ -86,11 +88,11 @@ class GridApi:
 
     def _half_hour(self, time_s: int) -> dict[str, Any]:
         grams = self.intensity(time_s)
-        told = {"forecast": grams + 7, "actual": grams, "index": "moderate"}
+        values = {"forecast": grams + 7, "actual": grams, "index": "moderate"}
         if self.actual_null:
-            told["actual"] = None
+            values["actual"] = None
         begin, end = (_iso(each)[:16] + "Z" for each in (time_s, time_s + HOUR_S // 2))
-        return {"from": begin, "to": end, "intensity": told}
+        return {"from": begin, "to": end, "intensity": values}
 
     def _denmark(self, dataset: str, areas: list[str], hour_s: int) -> Any:
         first_s = hour_s if dataset == "CO2EmisProg" else hour_s - 12 * HOUR_S
@@ -110,7 +112,7 @@ class GridApi:
 
 @contextmanager
 def serving(api: GridApi) -> Iterator[GridApi]:
-    """The server, for as long as it is needed; ``api.url`` is its base URL."""
+    """Run the server within a ``with`` block; ``api.url`` is its base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -126,7 +128,7 @@ def serving(api: GridApi) -> Iterator[GridApi]:
         daemon_threads, block_on_close = True, False
 
         def handle_error(self, *args: Any) -> None:
-            """A client that gave up."""
+            """Ignore clients that closed the connection."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         api.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""The procfs and cgroup files of a made-up Linux machine, in a temporary folder."""
+"""Simulated procfs and cgroup files of a Linux machine, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROME_SERVER = {
 
 
 class LinuxHost:
-    """A machine whose CPUs are busy as told.
+    """Linux machine with a given load on its CPUs.
 
     Args:
-        folder: an empty folder; `proc_root` and `sys_root` are made in it.
-        cpus: logical CPUs.
-        sockets: chips, the CPUs being spread over them in turn.
+        folder: an empty folder; `proc_root` and `sys_root` are created in it.
+        cpus: number of logical CPUs.
+        sockets: number of sockets; logical CPUs are assigned to them in turn.
         facts: further lines of each block of ``/proc/cpuinfo``.
-        virtual: whether the flags tell of a hypervisor.
+        virtual: True if the CPU flags include that of a hypervisor.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class LinuxHost:
         self._write_stat()
 
     def write(self, name: str, text: str) -> None:
-        """A file of procfs."""
+        """Write a file of procfs."""
         _write(self.proc_root / name, text)
 
     def write_cgroup(self, name: str, text: str) -> None:
-        """A file below ``/sys/fs/cgroup``."""
+        """Write a file below ``/sys/fs/cgroup``."""
         _write(self._cgroups / name, text)
 
     def allow(self, cpus: str) -> None:
-        """The CPUs on which this process may run, as a job scheduler limits them."""
+        """Set the CPUs on which this process may run, as a job scheduler limits them."""
         self.write("self/task/1/status", f"Name:\tpython\nCpus_allowed_list:\t{cpus}\n")
 
     def work(self, busy_s: float, *, cpu: int = 0) -> None:
-        """Let a CPU be busy for some seconds."""
+        """Add busy seconds to a CPU."""
         self._busy_s[cpu] += busy_s
         self._write_stat()
 
@@ -70,9 +70,9 @@ class LinuxHost:
 
 
 def _stat(busy_s: float) -> str:
-    """User, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice, in ticks.
+    """Return user, nice, system, idle, iowait, irq, softirq, steal, guest and guest_nice, in ticks.
 
-    Iowait and steal go on with the work, and are none; guest is a part of user.
+    Iowait and steal grow with the load but are not part of it; guest is included in user.
     """
     busy = round(busy_s * os.sysconf("SC_CLK_TCK"))
     user, system = busy - busy // 4, busy // 4

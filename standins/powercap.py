@@ -1,8 +1,8 @@
-"""A powercap tree in a temporary folder, as Linux shows RAPL, with a known truth behind its counters.
+"""Simulated powercap tree in a temporary folder: RAPL as Linux shows it, with known energy behind its counters.
 
 tree = PowercapTree(tmp_path, sockets=2)
 found = rapl.find(root=tree.root)
-tree.advance(60.0)  # the counters now stand where their waves put them after 60 s
+tree.advance(60.0)  # the counters now read the energy of their waves after 60 s
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _WIDTH = 24
 
 @dataclass(slots=True)
 class Zone:
-    """One domain with its counter.
+    """RAPL domain with its energy counter.
 
     Attributes:
-        path: its folder.
+        path: folder of the domain.
         name: ``package-0``, ``dram``, …
-        wave: the power that it counts.
-        start_j: where the counter stands at time 0.
-        range_j: where it starts again.
+        wave: power of the domain.
+        start_j: value of the counter at time 0.
+        range_j: value at which the counter wraps around.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class Zone:
 
     @property
     def energy_file(self) -> Path:
-        """The counter."""
+        """File of the counter."""
         return self.path / "energy_uj"
 
     def create(self) -> None:
-        """Make the folder and its files."""
+        """Create the folder and its files."""
         self.path.mkdir(parents=True)
         (self.path / "name").write_text(f"{self.name}\n", encoding="ascii")
         (self.path / "max_energy_range_uj").write_text(f"{self.range_j * 1e6:.0f}\n", encoding="ascii")
@@ -55,7 +55,7 @@ class Zone:
         self.write(0.0)
 
     def write(self, time_s: float) -> None:
-        """Set the counter to its place at a time, in one write so that no reader sees half of it."""
+        """Set the counter to its value at a time, in a single write so that no reader sees half of it."""
         total_uj = round((self.start_j + self.wave.energy_j(time_s)) * 1e6)
         text = f"{total_uj % round(self.range_j * 1e6)}\n".ljust(_WIDTH, "\n")
         fd = os.open(self.energy_file, os.O_WRONLY)
@@ -65,11 +65,11 @@ class Zone:
             os.close(fd)
 
     def deny(self) -> None:
-        """Leave the counter to root, as Linux does since 5.10; use with `unprivileged`."""
+        """Make the counter readable by root only, as Linux does since 5.10; use with `unprivileged`."""
         self.energy_file.chmod(0o000)
 
     def remove(self) -> None:
-        """Take the zone away under open descriptors: they come back empty, the nearest to sysfs's ENODEV."""
+        """Remove the zone while it is open: reads then return nothing, which is the closest to sysfs's ENODEV."""
         os.truncate(self.energy_file, 0)
         self.energy_file.unlink()
 
@@ -79,16 +79,16 @@ class PowercapTree:
 
     Args:
         folder: an empty folder.
-        sockets: packages.
-        dies: dies of each package; with more than one the names are ``package-0-die-1``.
-        children: of each package, out of ``core``, ``uncore`` and ``dram``.
-        psys: whether the platform has a zone of its own.
-        mmio: whether the first package shows a second time, as ``intel-rapl-mmio``.
-        shape: ``links`` as in sysfs; ``hidden``: the links lead nowhere, as in a container that masks the devices;
+        sockets: number of packages.
+        dies: number of dies per package; with more than one, names are like ``package-0-die-1``.
+        children: children of each package: any of ``core``, ``uncore`` and ``dram``.
+        psys: True to add a zone for the whole platform.
+        mmio: True to show the first package a second time, as ``intel-rapl-mmio``.
+        shape: ``links``: as in sysfs; ``hidden``: broken links, as in a container that masks the devices;
             ``nested``: the class folder holds the control types themselves, and no links to zones.
-        wave: power of a package; its memory draws a quarter of it, each other child half.
-        start_j: where every counter stands at time 0.
-        range_j: where every counter starts again.
+        wave: power of a package; its memory draws a quarter of that, each other child half.
+        start_j: value of every counter at time 0.
+        range_j: value at which every counter wraps around.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class PowercapTree:
             self._devices.rename(folder / "masked")
 
     def packages(self) -> list[Zone]:
-        """The packages of the first control type, in order."""
+        """Return the packages of the first control type, in order."""
         return [zone for zone in self.zones if zone.name.startswith("package") and "mmio" not in zone.path.name]
 
     def memories(self) -> list[Zone]:
-        """Their memories, in order."""
+        """Return the ``dram`` zones of these packages, in order."""
         return [zone for zone in self.zones if zone.name == "dram" and "mmio" not in zone.path.name]
 
     def advance(self, time_s: float) -> None:
-        """Set all counters to their place at a time."""
+        """Set all counters to their values at a time."""
         for zone in self.zones:
             zone.write(time_s)
 
@@ -151,7 +151,7 @@ class PowercapTree:
         self.zones.append(zone)
 
     def _link(self) -> None:
-        """One flat folder of links, children among them, and the links back that each zone has."""
+        """Create the flat class folder of links, children included, and the links of each zone back to it."""
         self.root.mkdir(parents=True)
         for control in sorted({zone.path.name.partition(":")[0] for zone in self.zones}):
             (self.root / control).symlink_to(os.path.relpath(self._devices / control, self.root))
@@ -163,7 +163,7 @@ class PowercapTree:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Within it, files that others may not read cannot be read, even in a test that runs as root."""
+    """Drop root within a ``with`` block, so that file permissions hold even in a test that runs as root."""
     if os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Power over time whose energy is known exactly, for a board of the stand-in."""
+"""Power over time with exactly known energy, for a simulated board."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _PATTERN = 1024
 
 
 class Wave(Protocol):
-    """A load; times in seconds, 0 being the origin of the machine."""
+    """Power of a load over time; times in seconds, from the origin of the machine."""
 
     def energy_j(self, time_s: float) -> float:
-        """The exact integral of the power from 0 to a time, which may be negative."""
+        """Return the exact integral of the power from 0 to a time, which may be negative."""
         ...
 
     def line(self) -> str:
-        """The wave in the C library's description: power in steps that repeat, or a ramp."""
+        """Describe the wave to the C library: as repeated steps of power, or as a ramp."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Always the same watts."""
+    """Constant power."""
 
     watts: float
 
@@ -41,7 +41,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """High for ``duty`` of each period, then low; the first high part begins at ``phase_s``."""
+    """Square wave: high for ``duty`` of each period, then low. The first high part begins at ``phase_s``."""
 
     low_w: float
     high_w: float
@@ -66,7 +66,7 @@ class Square:
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """From one power to another between two times; constant before and after."""
+    """Linear ramp from one power to another; constant before and after."""
 
     from_w: float
     to_w: float
@@ -91,7 +91,7 @@ class Ramp:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Steps of ``(seconds, watts)`` from time 0 on, which repeat."""
+    """Repeated sequence of ``(seconds, watts)`` from time 0 on."""
 
     steps: Sequence[tuple[float, float]]
 
@@ -109,7 +109,7 @@ class Trace:
 
 
 def bursts(low_w: float, high_w: float, *, slot_s: float = 0.05, share: float = 0.3, seed: int = 0) -> Trace:
-    """Bursts that come as they like, the same for the same seed: 1,024 slots, each high with a given chance."""
+    """Return random bursts, reproducible by their seed: 1,024 slots, each of them high with probability ``share``."""
     dice = random.Random(seed)
     return Trace([(slot_s, high_w if dice.random() < share else low_w) for _ in range(_PATTERN)])
 
@@ -117,7 +117,7 @@ def bursts(low_w: float, high_w: float, *, slot_s: float = 0.05, share: float = 
 def training(
     idle_w: float = 60.0, busy_w: float = 300.0, *, steps: int = 100, step_s: float = 0.25, pause_s: float = 3.0
 ) -> Trace:
-    """Something like a training: steps with a short dip for the data after each, and a pause after each epoch."""
+    """Return the power of a training loop: each step ends in a short dip for loading data, each epoch in a pause."""
     step = [(0.9 * step_s, busy_w), (0.1 * step_s, 0.4 * busy_w)]
     return Trace([*(step * steps), (pause_s, idle_w)])
 

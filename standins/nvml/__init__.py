@@ -1,7 +1,7 @@
-"""A library that answers as NVML does, over GPUs whose true energy is known.
+"""Simulated NVML: a library with the driver's interface, over GPUs with known true energy.
 
-It is C, has the name of the driver's own library (``libnvidia-ml.so.1``), and unchanged nvidia-ml-py loads it, in this
-process or in others. In this process, here with an hour of virtual time::
+It is written in C and has the name of the driver's own library (``libnvidia-ml.so.1``), so that an unmodified
+nvidia-ml-py loads it, in this process or in others. In this process, here with an hour of virtual time::
 
     library = load(build(folder))  # compiles; once per session is enough
     clock = VirtualClock()
@@ -11,17 +11,17 @@ process or in others. In this process, here with an hour of virtual time::
         clock.now_s += 3600
         machine.truth_j(start_s, clock.monotonic(), board=0)
 
-Without ``clock`` it runs in real time. ``running`` takes boards, made by `h100`, `a100`, `v100`, `p100`, `rtx4090` or
-`Board` with any of its attributes changed (faults, MIG slices, a frozen counter …), or one `Machine`; it may be used
-any number of times, and outside of it the library says that no driver is loaded.
+Without ``clock`` it runs in real time. ``running`` takes boards from `h100`, `a100`, `v100`, `p100`, `rtx4090` or
+`Board`, with any attribute changed (faults, MIG slices, a stuck counter …), or one `Machine`. It may be used any number
+of times. Outside of it the library reports that no driver is loaded.
 
-Another process, such as a training or another tool::
+In another process, such as a training or another tool::
 
     machine = Machine((h100(Square(60, 700, 1.0)),), origin_s=time.perf_counter())
     subprocess.run(command, env={**os.environ, **environment(machine, build(folder), folder)})
 
-There is an ``nvidia-smi`` on its ``PATH``, too, by which some tools look for a GPU. Waves: `Constant`, `Square`,
-`Ramp`, `Trace`, `bursts`, `training`, or several of them, which add up. ``truth_j`` takes times of the monotonic clock.
+Its ``PATH`` also has an ``nvidia-smi``, by which some tools detect GPUs. Waves are `Constant`, `Square`, `Ramp`,
+`Trace`, `bursts` and `training`; several of them add up. ``truth_j`` takes times of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _NO_CLOCK = _CLOCK()
 
 
 def build(folder: Path) -> Path:
-    """Compile the library into a folder, unless it is there; return its path."""
+    """Compile the library into a folder, unless it exists; return its path."""
     path = folder / SONAME
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,28 +97,30 @@ def build(folder: Path) -> Path:
 
 
 class Library:
-    """The library in this process.
+    """Library loaded into this process.
 
     Args:
-        path: what `build` returned.
+        path: path of the library, from `build`.
     """
 
     def __init__(self, path: Path) -> None:
         self._c = ctypes.CDLL(str(path))
-        if not hasattr(ctypes.CDLL(SONAME), "standin_describe"):  # a driver's own came first
+        # a driver's own library was loaded first
+        if not hasattr(ctypes.CDLL(SONAME), "standin_describe"):
             pynvml.nvmlLib = self._c
             pynvml._nvmlGetFunctionPointer_cache.clear()  # noqa: SLF001
         self._c.standin_true_j.argtypes = [ctypes.c_int, ctypes.c_double, ctypes.c_double]
         self._c.standin_true_j.restype = ctypes.c_double
         self._c.standin_calls.restype = ctypes.c_longlong
         self._c.standin_set_clocks.argtypes = [_CLOCK, _CLOCK]
-        self._clocks: list[Any] = []  # what C may call must live on
+        # keeps alive the callbacks that C may call
+        self._clocks: list[Any] = []
 
     @contextmanager
     def running(self, *boards: Board | Machine, clock: Clock | None = None) -> Iterator[Machine]:
-        """Be a machine with these boards, in real time or in a clock's; the boards' time 0 is now.
+        """Simulate a machine with these boards, in real time or in that of a clock; the boards' time 0 is now.
 
-        A `Machine` is taken as it is, its origin with it.
+        A `Machine` is used unchanged, including its origin.
         """
         now_s = time.perf_counter() if clock is None else clock.monotonic()
         machine = Machine(tuple(each for each in boards if isinstance(each, Board)), now_s)
@@ -134,17 +136,17 @@ class Library:
             self._set_clock(None)
 
     def true_j(self, board: int, from_s: float, to_s: float) -> float:
-        """True energy as C reckons it, between two times of the monotonic clock."""
+        """Return the true energy between two times of the monotonic clock, as computed in C."""
         return float(self._c.standin_true_j(board, from_s, to_s))
 
     @property
     def calls(self) -> int:
-        """Calls on boards so far."""
+        """Number of calls on boards so far."""
         return int(self._c.standin_calls())
 
     @property
     def users(self) -> int:
-        """How many more `nvmlInit` than `nvmlShutdown` there have been."""
+        """Number of `nvmlInit` calls minus that of `nvmlShutdown` calls."""
         return int(self._c.standin_users())
 
     def _set_clock(self, clock: Clock | None) -> None:
@@ -158,19 +160,19 @@ _loaded: list[Library] = []
 
 
 def load(path: Path) -> Library:
-    """The library in this process, where there is only one: the first that was loaded."""
+    """Load the library; a process has only one, so later calls return the first."""
     if not _loaded:
         _loaded.append(Library(path))
     return _loaded[0]
 
 
 def environment(machine: Machine, library: Path, folder: Path) -> dict[str, str]:
-    """Variables with which another process finds a machine.
+    """Write the description of a machine for another process.
 
     Args:
-        machine: its origin should be set: ``origin_s=time.perf_counter()`` for now.
-        library: what `build` returned.
-        folder: where the description and an ``nvidia-smi`` are written.
+        machine: the machine, with its origin set: ``origin_s=time.perf_counter()`` for now.
+        library: path of the library, from `build`.
+        folder: folder of the description and of an ``nvidia-smi``.
 
     Returns:
         Additions to `os.environ`.
@@ -185,7 +187,7 @@ def environment(machine: Machine, library: Path, folder: Path) -> dict[str, str]
 
 
 def _nvidia_smi(folder: Path) -> Path:
-    """A folder with an ``nvidia-smi`` that says nothing of use, successfully."""
+    """Create an ``nvidia-smi`` that succeeds without useful output; return its folder."""
     script = folder / "bin" / "nvidia-smi"
     script.parent.mkdir(exist_ok=True)
     script.write_text("#!/bin/sh\necho 'NVIDIA-SMI of a stand-in'\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""What a board of the stand-in is like, and the machine that it sits in."""
+"""Simulated boards, and the machine that they are in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from standins.waves import Constant, Wave
 
 
 class Code(IntEnum):
-    """NVML's error codes, those that matter here."""
+    """NVML's error codes, as far as they are simulated."""
 
     UNINITIALIZED = 1
     NOT_SUPPORTED = 3
@@ -26,7 +26,7 @@ class Code(IntEnum):
 
 
 class Architecture(IntEnum):
-    """NVML's numbers of architectures."""
+    """NVML's architecture numbers."""
 
     PASCAL = 4
     VOLTA = 5
@@ -39,11 +39,11 @@ class Architecture(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error that some calls return between two times: a lost GPU is ``Fault(Code.GPU_IS_LOST, from_s=60)``.
+    """Error that calls return between two times: a lost GPU is ``Fault(Code.GPU_IS_LOST, from_s=60)``.
 
     Attributes:
-        code: what they return.
-        calls: which: ``handle`` finds a board, the others read it; ``any`` is all calls on the board.
+        code: error code that is returned.
+        calls: the calls that fail: ``handle`` finds a board, the others read it; ``any`` is all calls on the board.
         from_s, to_s: seconds since the machine's origin.
     """
 
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A MIG device: a compute instance in a GPU instance."""
+    """MIG device: a compute instance in a GPU instance."""
 
     uuid: str
     compute_slices: int
@@ -68,29 +68,29 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One GPU; times in seconds since the machine's origin.
+    """Simulated GPU; times in seconds since the machine's origin.
 
     Attributes:
-        waves: its true power is their sum.
-        uuid, pci: made from its index where empty.
-        power_refresh_s, power_window_s, power_phase_s: the power sensor's figure is the mean of a trailing window,
-            renewed each period; so is each sample of the driver's buffer.
+        waves: the true power is their sum.
+        uuid, pci: if empty, derived from the index of the board.
+        power_refresh_s, power_window_s, power_phase_s: the power sensor reports the mean of a trailing window, updated
+            once per period; so is each sample of the driver's buffer.
         instant_window_s: the window of the field POWER_INSTANT.
-        noise_w: greatest error of a power reading; the same at the same renewal. The counter has none.
-        gain: what a power reading is too high by, 1.0 for not at all.
-        counter_refresh_s, counter_phase_s: the energy counter is exact and renewed each period; 0: not supported.
-        counter_start_j: where it stands at the origin.
-        counter_frozen_s: it stands still from then on.
-        counter_reset_s: it starts again from 0, as after a reload of the driver.
-        samples: how many samples the driver's buffer holds; 0: not supported.
-        samples_untidy: the buffer comes newest first, some samples twice, those seen before among them.
-        module_scope: a Grace Hopper, whose counter is the whole module's.
+        noise_w: largest error of a power reading, constant between two updates. The counter has no noise.
+        gain: factor by which power readings are too high; 1.0: exact.
+        counter_refresh_s, counter_phase_s: the energy counter is exact, and updated once per period; 0: no counter.
+        counter_start_j: value of the counter at the origin.
+        counter_frozen_s: the counter is stuck from this time on.
+        counter_reset_s: the counter restarts from 0 at this time, as after a reload of the driver.
+        samples: capacity of the driver's sample buffer; 0: no buffer.
+        samples_untidy: True if the buffer is returned newest first, with duplicates and already returned samples.
+        module_scope: True for a Grace Hopper, whose counter covers the whole module.
         slices: MIG devices; None: MIG mode is off. On a board without MIG, set ``mig`` to -1.
-        latency_us, latency_busy: how long a call takes in real time, computing or asleep.
-        hang_from_s, hang_to_s: calls on it do not return between these times, in real time.
-        processes: ids of the processes that run on it; 0 stands for the one that asks.
-        process_shares: what each of them does of the board's work, 0 to 1; empty: all the same.
-        process_utilisation: whether the driver tells that.
+        latency_us, latency_busy: real time that a call takes, and True if it computes rather than sleeps.
+        hang_from_s, hang_to_s: calls on the board do not return between these times, in real time.
+        processes: ids of the processes on the board; 0 is the calling process.
+        process_shares: share of each process in the board's work, 0 to 1; empty: equal shares.
+        process_utilisation: True if the driver reports these shares.
     """
 
     waves: tuple[Wave, ...] = (Constant(100.0),)
@@ -130,11 +130,11 @@ class Board:
     process_utilisation: bool = True
 
     def energy_j(self, time_s: float) -> float:
-        """True energy from the origin to a time."""
+        """Return the true energy from the origin to a time."""
         return sum(wave.energy_j(time_s) for wave in self.waves)
 
     def lines(self) -> Iterator[str]:
-        """The board in the C library's description."""
+        """Describe the board to the C library."""
         yield "board"
         for key, value in self._facts().items():
             yield f"{key} {value}"
@@ -159,12 +159,12 @@ class Board:
 
 
 def a100(*waves: Wave, **changes: Any) -> Board:
-    """An A100, whose power sensor sees 25 of each 100 ms."""
+    """Return an A100, whose power sensor covers 25 of each 100 ms."""
     return Board(waves=waves or (Constant(100.0),), **changes)
 
 
 def h100(*waves: Wave, **changes: Any) -> Board:
-    """An H100, whose power sensor tells the mean of the last second."""
+    """Return an H100, whose power sensor reports the mean of the last second."""
     facts: dict[str, Any] = {
         "name": "NVIDIA H100 80GB HBM3",
         "architecture": Architecture.HOPPER,
@@ -178,7 +178,7 @@ def h100(*waves: Wave, **changes: Any) -> Board:
 
 
 def v100(*waves: Wave, **changes: Any) -> Board:
-    """A V100, the first with an energy counter."""
+    """Return a V100, the first model with an energy counter."""
     facts: dict[str, Any] = {
         "name": "Tesla V100-SXM2-16GB",
         "architecture": Architecture.VOLTA,
@@ -197,7 +197,7 @@ def v100(*waves: Wave, **changes: Any) -> Board:
 
 
 def p100(*waves: Wave, **changes: Any) -> Board:
-    """A P100, which has no energy counter."""
+    """Return a P100, which has no energy counter."""
     facts: dict[str, Any] = {
         "name": "Tesla P100-PCIE-16GB",
         "architecture": Architecture.PASCAL,
@@ -211,7 +211,7 @@ def p100(*waves: Wave, **changes: Any) -> Board:
 
 
 def rtx4090(*waves: Wave, **changes: Any) -> Board:
-    """An RTX 4090, whose power sensor tells the mean of the last second."""
+    """Return an RTX 4090, whose power sensor reports the mean of the last second."""
     facts: dict[str, Any] = {
         "name": "NVIDIA GeForce RTX 4090",
         "architecture": Architecture.ADA,
@@ -233,11 +233,11 @@ class Machine:
 
     Attributes:
         boards: at most 16.
-        origin_s: the monotonic clock (CLOCK_MONOTONIC, `time.perf_counter` on Linux) where the boards' time 0 is.
-        init_error: what `nvmlInit` returns; 0: it works.
-        wall_step_at_s, wall_step_s: when, after the origin, the wall clock was set, and by how much; the driver's
+        origin_s: the boards' time 0 on the monotonic clock (CLOCK_MONOTONIC, `time.perf_counter` on Linux).
+        init_error: error code of `nvmlInit`; 0: success.
+        wall_step_at_s, wall_step_s: time after the origin at which the wall clock is set, and the change; the driver's
             older samples keep their timestamps.
-        driver: its version.
+        driver: version of the driver.
     """
 
     boards: tuple[Board, ...]
@@ -248,16 +248,16 @@ class Machine:
     driver: str = "580.65.06"
 
     def truth_j(self, from_s: float, to_s: float, board: int | None = None) -> float:
-        """True energy between two times of the monotonic clock, of a board or of all."""
+        """Return the true energy of one board or of all, between two times of the monotonic clock."""
         chosen = self.boards if board is None else self.boards[board : board + 1]
         return sum(each.energy_j(to_s - self.origin_s) - each.energy_j(from_s - self.origin_s) for each in chosen)
 
     def uuid(self, board: int = 0) -> str:
-        """A board's UUID."""
+        """Return the UUID of a board."""
         return self._named(board).uuid
 
     def description(self) -> str:
-        """The machine as the C library takes it."""
+        """Describe the machine to the C library."""
         lines = [f"driver {self.driver}", f"init_error {int(self.init_error)}"]
         lines += [f"{key} {getattr(self, key)!r}" for key in ("origin_s", "wall_step_at_s", "wall_step_s")]
         for index in range(len(self.boards)):

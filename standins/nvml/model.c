@@ -38,7 +38,7 @@ static double steps_j(const wave_t *w, double time_s) {
     double turns = floor((time_s - w->start_s) / w->length_s);
     double rest_s = time_s - w->start_s - turns * w->length_s;
     int low = 0, high = w->count - 1;
-    while (low < high) { /* the step that holds the moment */
+    while (low < high) { /* find the step at this moment */
         int middle = (low + high) / 2;
         if (rest_s < w->end_s[middle]) high = middle;
         else low = middle + 1;
@@ -97,7 +97,7 @@ int fault_at(const board_t *board, int call, double time_s) {
     return 0;
 }
 
-/* A driver that does not return: every call on the board, in real time. */
+/* Unresponsive driver: block every call on the board, in real time. */
 static void hang(const board_t *board) {
     double now = now_s(current);
     if (now < board->hang_from_s) return;
@@ -119,7 +119,7 @@ void take_time(const board_t *board) {
     }
 }
 
-/* ---- the description: one fact a line, ``key values…``; ``board`` begins a board ---- */
+/* ---- description: one ``key values…`` per line; ``board`` begins a board ---- */
 
 typedef struct {
     const char *key, *format; /* format: d number, i whole number, s rest of the line */
@@ -156,7 +156,7 @@ static int set_field(const field_t *fields, void *object, const char *key, const
     return 0;
 }
 
-/* ``steps START LENGTH:WATTS LENGTH:WATTS …``, which repeat. */
+/* ``steps START LENGTH:WATTS LENGTH:WATTS …``, repeated. */
 static int add_steps(board_t *board, const char *values) {
     wave_t *w = &board->waves[board->wave_count];
     char *at;

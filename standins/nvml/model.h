@@ -1,4 +1,4 @@
-/* The machine behind the stand-in: boards, the power they truly draw, and what their sensors make of it.
+/* Simulated machine: its boards, their true power, and the readings of their sensors.
  *
  * Times in seconds count from the machine's origin; energy in joules, power in watts.
  */
@@ -34,7 +34,7 @@ typedef struct {
     fault_t faults[MAX_FAULTS];
     slice_t slices[MAX_SLICES];
     int processes[MAX_PROCESSES];
-    double process_shares[MAX_PROCESSES]; /* of the work of the board; negative: as much as the others */
+    double process_shares[MAX_PROCESSES]; /* share of the board's work; negative: equal shares */
     int wave_count, fault_count, slice_count, process_count;
     int architecture, capability_major, capability_minor, cores, clock_mhz;
     int mig, max_slices, module_scope, samples, samples_untidy, latency_busy, process_utilisation;
@@ -51,10 +51,10 @@ typedef struct {
     char driver[TEXT];
 } machine_t;
 
-/* The machine as it stands; NULL where none was described. Never freed: a reader may still be at it. */
+/* Current machine; NULL if none was described. Never freed, because another thread may still read it. */
 machine_t *the_machine(void);
 
-/* Take a description; 0, or the number of the line that is wrong. */
+/* Parse a description. Return 0, or the number of the first invalid line. */
 int describe(const char *text);
 
 /* Seconds since the origin. */
@@ -66,19 +66,19 @@ uint64_t wall_us(const machine_t *machine, double time_s);
 /* True energy since the origin. */
 double true_j(const board_t *board, double time_s);
 
-/* When a figure that is renewed each period was renewed last; its number in *index. */
+/* Time of the last update of a periodically updated value; the number of the update in *index. */
 double renewed_s(double time_s, double period_s, double phase_s, int64_t *index);
 
-/* The power sensor's figure: mean of a trailing window with noise, in milliwatts. */
+/* Reading of the power sensor: mean of a trailing window with noise, in milliwatts. */
 unsigned int sensed_mw(const board_t *board, double renewal_s, int64_t index, double window_s);
 
-/* The energy counter's figure, in millijoules. */
+/* Reading of the energy counter, in millijoules. */
 uint64_t counted_mj(const board_t *board, double time_s);
 
-/* NVML's error for a kind of call at a time, or 0. */
+/* NVML error code of a kind of call at a time, or 0. */
 int fault_at(const board_t *board, int call, double time_s);
 
-/* Let a call take as long as the board's driver does. */
+/* Delay a call by the latency of the board's driver. */
 void take_time(const board_t *board);
 
 #endif

@@ -1,4 +1,4 @@
-/* libnvidia-ml.so.1 without a GPU: the part of NVML that energy meters call, over the boards of model.c.
+/* Simulated libnvidia-ml.so.1: the part of NVML that energy meters call, over the boards of model.c.
  *
  * Names, signatures and error codes are NVML's, so that nvidia-ml-py loads it unchanged.
  */
@@ -37,7 +37,7 @@ int standin_users(void) { return users; }
 
 long long standin_calls(void) { return calls; }
 
-/* What a handle stands for, unless something forbids the call. */
+/* Resolve a handle, unless the call must fail. */
 static int look(handle_t device, int call, view_t *v) {
     calls++;
     unsigned int board = (unsigned int)(device / 0x1000) - 1, slice = (unsigned int)(device % 0x1000);
@@ -106,7 +106,7 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) {
     return SUCCESS;
 }
 
-/* ---- which boards there are ---- */
+/* ---- boards ---- */
 
 int nvmlDeviceGetCount_v2(unsigned int *count) {
     if (!users || !the_machine()) return UNINITIALIZED;
@@ -207,7 +207,7 @@ int nvmlDeviceGetC2cModeInfoV(handle_t device, unsigned int *enabled) {
     return v.board->module_scope ? SUCCESS : NOT_SUPPORTED;
 }
 
-/* ---- how busy they are: a share of the power limit stands for the load ---- */
+/* ---- utilisation: approximated by power as a share of the power limit ---- */
 
 static unsigned int percent(const view_t *v) {
     double watts = (true_j(v->board, v->time_s) - true_j(v->board, v->time_s - 0.1)) / 0.1;
@@ -249,7 +249,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(handle_t device, unsigned int *count
     *count = (unsigned int)v.board->process_count;
     if (*count > room) return INSUFFICIENT_SIZE;
     for (unsigned int i = 0; i < *count; i++) {
-        int pid = v.board->processes[i]; /* 0 stands for the process that asks */
+        int pid = v.board->processes[i]; /* 0: the calling process */
         processes[i] = (process_t){(unsigned int)(pid ? pid : getpid()), 1u << 30, ~0u, ~0u};
     }
     return SUCCESS;
@@ -349,7 +349,7 @@ int nvmlDeviceGetTotalEnergyConsumption(handle_t device, unsigned long long *mil
     return SUCCESS;
 }
 
-/* Without room it tells how many samples there may be; else it gives those that are newer than the time. */
+/* Without a buffer, return the maximum number of samples; otherwise the samples newer than the given time. */
 int nvmlDeviceGetSamples(handle_t device, int type, unsigned long long last_us, int *value_type, unsigned int *count,
                          sample_t *samples) {
     LOOK(CALL_SAMPLES);
@@ -361,7 +361,8 @@ int nvmlDeviceGetSamples(handle_t device, int type, unsigned long long last_us, 
     int64_t newest;
     renewed_s(v.time_s, v.board->power_refresh_s, v.board->power_phase_s, &newest);
     for (int i = 0; i < v.board->samples && found < room; i++) {
-        int untidy = v.board->samples_untidy; /* newest first, some twice, those seen before among them, one of 1970 */
+        /* newest first, with duplicates, already returned samples and one of 1970 */
+        int untidy = v.board->samples_untidy;
         int64_t number = untidy ? newest - i + i / 5 : newest - v.board->samples + 1 + i;
         double time_s = v.board->power_phase_s + (double)number * v.board->power_refresh_s;
         uint64_t stamp_us = wall_us(v.machine, time_s);

@@ -27,7 +27,7 @@ from standins.nvml import (
     training,
     v100,
 )
-from standins.virtual import VirtualClock
+from trainwatt.testing import VirtualClock
 
 
 def opened(index: int = 0):
