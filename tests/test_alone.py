@@ -32,6 +32,7 @@ sys.meta_path = [Without(finder) if hasattr(finder, 'find_distributions') else f
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "present"),
     [

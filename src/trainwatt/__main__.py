@@ -1,4 +1,4 @@
-"""``python -m trainwatt``."""
+"""Entry point of ``python -m trainwatt``."""
 
 from __future__ import annotations
 

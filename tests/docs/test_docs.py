@@ -1,4 +1,4 @@
-"""What the documentation says is what the code and the benchmarks say."""
+"""Documentation pages, checked against the code and the benchmarks."""
 
 from __future__ import annotations
 

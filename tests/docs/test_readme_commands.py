@@ -1,4 +1,4 @@
-"""What the README says of places and of the command line is what happens."""
+"""Configuration file and commands of the README, checked."""
 
 from __future__ import annotations
 

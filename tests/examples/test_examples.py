@@ -30,7 +30,7 @@ def test_the_digits_are_learnt_and_measured_with_lightning(tmp_path: Path, capsy
 
 
 def printed_by(script: str, call: str, folder: Path) -> str:
-    """In a process of its own, which decides on Keras's backend and on threads."""
+    """Return the output of an example's function, run in a new process that sets Keras's backend and threads."""
     path = f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})"  # as for a script that is run from there
     code = f"{path}; import runpy; runpy.run_path({str(EXAMPLES / script)!r})[{'main'!r}]({call})"
     variables = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}

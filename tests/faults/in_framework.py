@@ -1,4 +1,4 @@
-"""A training in a framework that goes on until it is ended: ``in_framework.py FRAMEWORK FOLDER``."""
+"""Training in a framework that continues until it is killed: ``in_framework.py FRAMEWORK FOLDER``."""
 
 # ruff: noqa: PLC0415  # only the framework that is asked for
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def begun(*_: Any) -> None:
-    """Told once the framework has made some steps."""
+    """Report that the framework has completed some steps."""
     sys.stdout.write("training\n")
     sys.stdout.flush()
 

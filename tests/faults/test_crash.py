@@ -4,10 +4,11 @@ import sys
 
 import pytest
 
-from benchmarks.crash import kills
+from standins.killed_runs import kills
 
 _FLUSH_S = 1.0
-_BUSY_S = 0.5  # on a machine that does other things
+# delay on a busy machine
+_BUSY_S = 0.5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a stand-in driver is loaded by LD_LIBRARY_PATH")

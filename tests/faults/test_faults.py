@@ -1,4 +1,4 @@
-"""What happens to a training, and to its record, when something goes wrong: with real processes, signals and files."""
+"""Effects of faults on a training and on its record, with real processes, signals and files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and lim
 
 
 class Training:
-    """A measured process on stand-in boards of 250 W."""
+    """Measured process on two simulated GPUs of 250 W each."""
 
     def __init__(self, folder: Path, library: Path, seconds: float, what: str = "", **board: Any) -> None:
         self.folder = folder / "run"
@@ -164,7 +164,7 @@ def test_a_driver_that_hangs_holds_up_neither_the_training_nor_the_others(tmp_pa
     assert training.device(0)["joules"] == pytest.approx(WATTS * seconds, rel=0.01)
     assert training.device(0)["gap_s"] == 0
     assert training.device(1)["gap_s"] > 2
-    assert "does not answer" in training.device(1)["note"]
+    assert "is unresponsive" in training.device(1)["note"]
 
 
 def test_a_driver_that_comes_back_brings_all_its_energy(tmp_path: Path, library: Path) -> None:

@@ -1,4 +1,4 @@
-"""What SIGTERM, as of a scheduler that pre-empts, leaves of a training in each framework."""
+"""Record of a training in each framework after SIGTERM, which a scheduler sends before it pre-empts a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training of its own process, as short or as long as it is told: ``training.py SECONDS FOLDER [WHAT]``."""
+"""Training of a given duration in a process of its own: ``training.py SECONDS FOLDER [WHAT]``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _own_handler(*_: Any) -> None:
 
 
 def _fill_disk() -> None:
-    """From now on no file can be written to, as on a full disk, but for the first bytes."""
+    """Limit every file to its first bytes, as on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 
 

@@ -1,4 +1,4 @@
-"""The graph of imports of a source tree: every import counts, lazy and typing-only ones too."""
+"""Import graph of a source tree, with lazy and typing-only imports."""
 
 from __future__ import annotations
 

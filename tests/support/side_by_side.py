@@ -1,4 +1,7 @@
-"""Programs whose results a module's tests look at, two at a time, beside other tests one: each imports a framework."""
+"""Programs that run in processes of their own, because each imports a framework; tests read their results.
+
+Two run at a time, or one per worker if pytest runs in parallel.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ CORES = 2
 
 
 class Program(NamedTuple):
-    """A module of the tests, run in a process of its own: it writes ``results.json`` into its folder.
+    """Module of the tests that runs in a process of its own and writes ``results.json`` into its folder.
 
     Attributes:
-        module: its name.
-        arguments: what comes after its folder.
-        variables: of its environment, beside our own.
+        module: dotted name of the module.
+        arguments: command-line arguments after the folder.
+        variables: additional environment variables.
     """
 
     module: str
@@ -33,14 +36,14 @@ class Program(NamedTuple):
 
 
 def wanted(request: pytest.FixtureRequest, parameter: str) -> list[str]:
-    """The values of a parameter in the tests that were selected, in their order."""
+    """Return the values of a parameter in the selected tests, in order."""
     values = [item.callspec.params.get(parameter) for item in request.session.items if hasattr(item, "callspec")]
     return list(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 @contextmanager
 def side_by_side(programs: Mapping[str, Program], folders: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
-    """Start them in their order; what each has found comes when it has ended."""
+    """Start the programs in order; yield a future of each program's results."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with ThreadPoolExecutor(max(1, CORES // workers)) as pool:
         yield {

@@ -1,21 +1,21 @@
-"""A terminal to run programs in."""
+"""Pseudo-terminal in which tests run programs."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
 def typed(script: str, folder: Path, columns: int = 150, **variables: str) -> str:
-    """What a Python program prints to a terminal, with the terminal's own sequences."""
+    """Return the output of a Python program in a terminal, control sequences included; skip the test on Windows."""
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))
     main, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -27,7 +27,8 @@ def typed(script: str, folder: Path, columns: int = 150, **variables: str) -> st
         try:
             while part := os.read(main, 65536):
                 parts.append(part)
-        except OSError:  # Linux's way to say that the other side is closed
+        # Linux reports the closed other end as an error
+        except OSError:
             pass
     os.close(main)
     text = b"".join(parts).decode()
