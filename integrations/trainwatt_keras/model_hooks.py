@@ -1,4 +1,4 @@
-"""What is asked of the model: the GPUs that hold it, and the moment at which it writes a checkpoint.
+"""Hooks into the model: the GPUs that hold it, and the moment at which it writes a checkpoint.
 
 Keras has no hook for a save: callbacks write the model in hooks of their own.
 """

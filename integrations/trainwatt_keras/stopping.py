@@ -35,7 +35,7 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
     judged by what comes after.
 
     Args:
-        monitor: name of the metric, as it stands in the logs.
+        monitor: name of the metric in the logs.
         mode: ``"min"``, ``"max"``, or ``"auto"``: by the metric's own direction.
         restore_best_weights: end with the weights of the best epoch.
         verbose: log why the training is stopped.

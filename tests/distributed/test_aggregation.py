@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.distributed.aggregation import aggregate, uncovered
-from trainwatt.distributed.rank_record import Course, RankRecord
+from trainwatt.distributed.rank_record import PhaseHistory, RankRecord
 from trainwatt.power.device import Device
 
 NAMES = ("gpu:GPU-a", "gpu:GPU-b", "ram:one", "ram:two")
@@ -25,7 +25,7 @@ def measured(
     rank: int, from_s: float, to_s: float, watts: dict[str, float], status: str = "finished", name: str = ""
 ) -> RankRecord:
     """A process that read devices of constant power; the first half is setup, the second training."""
-    course, ticks, middle_s = Course(from_s), 150, (from_s + to_s) / 2
+    course, ticks, middle_s = PhaseHistory(from_s), 150, (from_s + to_s) / 2
 
     def phases(now_s: float) -> dict[Phase, Span]:
         seconds = {"setup": min(now_s, middle_s) - from_s, "train": max(0.0, now_s - middle_s)}
@@ -150,7 +150,7 @@ def test_a_job_that_was_started_anew_counts_both_times() -> None:
 
 
 def test_the_course_of_a_long_run_stays_small() -> None:
-    course, spent = Course(0.0), Span()
+    course, spent = PhaseHistory(0.0), Span()
     for second in range(1, 100_000):
         spent = Span(float(second), {"ram:one": 5.0 * second}, 1, second)
         course.add(float(second), {"train": spent})

@@ -201,7 +201,7 @@ def test_a_cost_budget_needs_an_electricity_price() -> None:
 @pytest.mark.parametrize(("max_kwh", "passed"), [(400 / 3.6e6, True), (2000 / 3.6e6, False)])
 def test_a_budget_may_be_applied_to_the_projection(nvml_library: standin.Library, max_kwh: float, passed: bool) -> None:
     """Project twenty evaluations in 4 s at 200 W, which use 800 J."""
-    stopper = GreenStopper("max", devices=["gpu"], min_gain_per_kwh=None, max_kwh=max_kwh, foresee=True)
+    stopper = GreenStopper("max", devices=["gpu"], min_gain_per_kwh=None, max_kwh=max_kwh, predictive=True)
     with nvml_library.running(h100(Constant(200.0))), stopper:
         for number in range(1, 9):
             time.sleep(0.2)

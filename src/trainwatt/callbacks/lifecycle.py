@@ -87,7 +87,7 @@ class Lifecycle(Tracker):
             self.plan(plan())
 
     def begin_epoch(self, epoch: int | None) -> None:
-        """Begin a training epoch; the time until its first batch is told apart from the steps.
+        """Begin a training epoch; the time until its first batch is not part of the steps.
 
         Args:
             epoch: the framework's number, from 0; None: the one after the last.

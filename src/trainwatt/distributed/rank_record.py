@@ -140,7 +140,7 @@ class _Packed(Sequence[Slice]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class Course:
+class PhaseHistory:
     """History of a run in a bounded number of slices.
 
     Args:

@@ -58,7 +58,7 @@ class StoppingCriteria:
         max_co2e_kg: emission budget.
         max_cost: budget of the electricity cost.
         over_budget: ``"stop"``, or ``"warn"`` to only log a warning when a budget is exceeded.
-        foresee: True to apply a budget as soon as the projection of the whole training exceeds it. The projection is
+        predictive: True to apply a budget as soon as the projection of the whole training exceeds it. The projection is
             made from the evaluations. The lower end of its 90 % interval counts.
 
     Raises:
@@ -74,7 +74,7 @@ class StoppingCriteria:
     max_co2e_kg: float | None = None
     max_cost: float | None = None
     over_budget: str = "stop"
-    foresee: bool = False
+    predictive: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.min_gain_per_kwh, str) and self.min_gain_per_kwh != "auto":

@@ -25,7 +25,7 @@ from trainwatt.tracking.tracker import Tracker
 
 _SITE = ("site", "zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
 # Evaluations before the projection is trusted: the setup before the first one is not like the rest of the run.
-_FORESEEN_BY = 3
+_PREDICTIVE_FROM = 3
 # The figures of the last tenths of a second are rough, which matters more the shorter the run is.
 _ROUGH_S = 5.0
 # Interval of the budget checks within an epoch.
@@ -258,7 +258,7 @@ class GreenStopper:
         snapshot = None if decision.stop or not self._budget.is_limited else self._report()
         if snapshot is None:
             return decision
-        excess = self._budget.check(snapshot.footprint_of(self.spent_kwh), self._foreseen(snapshot))
+        excess = self._budget.check(snapshot.footprint_of(self.spent_kwh), self._predicted(snapshot))
         if excess is None:
             return decision
         if self.criteria.over_budget == "stop":
@@ -269,9 +269,9 @@ class GreenStopper:
         log_to_all({"event": "budget", "at": at, **_stop_fields(decision), "reason": excess.sentence})
         return decision
 
-    def _foreseen(self, snapshot: RunSnapshot) -> Footprint | None:
+    def _predicted(self, snapshot: RunSnapshot) -> Footprint | None:
         """Return the lower bound for the footprint of the whole run, if budgets are to be applied to it."""
-        if not self.criteria.foresee or not self._planned_kwh or len(self._checkpoints) < _FORESEEN_BY:
+        if not self.criteria.predictive or not self._planned_kwh or len(self._checkpoints) < _PREDICTIVE_FROM:
             return None
         return snapshot.footprint_of(self._planned_kwh.low)
 

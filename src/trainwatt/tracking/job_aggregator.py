@@ -16,7 +16,7 @@ from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.units import kwh_from_j
 
 if TYPE_CHECKING:
-    from trainwatt.distributed.rank_record import Course, RankRecord
+    from trainwatt.distributed.rank_record import PhaseHistory, RankRecord
 
 _log = logging.getLogger("trainwatt")
 
@@ -33,11 +33,11 @@ class JobAggregator:
         self.processes = processes
         self._began_s = began_s
         self._id = uuid.uuid4().hex
-        self._course: Course | None = None
+        self._phase_history: PhaseHistory | None = None
         if self.several:
-            from trainwatt.distributed.rank_record import Course  # noqa: PLC0415  # a single process needs none of it
+            from trainwatt.distributed.rank_record import PhaseHistory  # noqa: PLC0415  # a single process needs none of it
 
-            self._course = Course(began_s)
+            self._phase_history = PhaseHistory(began_s)
         self._others: dict[str, RankRecord] = {}
         self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before
 
@@ -52,8 +52,8 @@ class JobAggregator:
         Args:
             snapshot: snapshot of this process.
         """
-        if self._course:
-            self._course.add(snapshot.now_s, snapshot.own_phases)
+        if self._phase_history:
+            self._phase_history.add(snapshot.now_s, snapshot.own_phases)
 
     def rank_record(self, snapshot: RunSnapshot) -> RankRecord:
         """Make the record of this process.
@@ -71,7 +71,7 @@ class JobAggregator:
             from_s=snapshot.began_s,
             to_s=snapshot.now_s,
             phases=phases,
-            slices=self._course.slices(snapshot.now_s, phases) if self._course else (),
+            slices=self._phase_history.slices(snapshot.now_s, phases) if self._phase_history else (),
             devices=snapshot.devices,
             epochs=snapshot.epochs,
             status=snapshot.status,

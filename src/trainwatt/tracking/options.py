@@ -90,7 +90,7 @@ class StoppingOptions(MeasurementOptions, total=False):
         max_co2e_kg: emissions budget in kgCO2e.
         max_cost: cost budget, in the currency of the tariff.
         over_budget: ``"stop"``, or only ``"warn"``, when a budget is reached.
-        foresee: count a budget as reached as soon as the projection of the whole training exceeds it.
+        predictive: count a budget as reached as soon as the projection of the whole training exceeds it.
     """
 
     min_gain_per_kwh: float | Literal["auto"] | None
@@ -102,4 +102,4 @@ class StoppingOptions(MeasurementOptions, total=False):
     max_co2e_kg: float | None
     max_cost: float | None
     over_budget: str
-    foresee: bool
+    predictive: bool

@@ -162,7 +162,7 @@ class Session:
         try:
             prior = prior_attempts(state, find_summary(state.get("folder")))
         except (AttributeError, KeyError, TypeError, ValueError):
-            _log.warning("trainwatt: the checkpoint's own figures cannot be understood; counting begins anew")
+            _log.warning("trainwatt: the figures in the checkpoint cannot be parsed; counting starts from zero")
             return
         with self._lock:
             spans = self._snapshots.resume(prior)

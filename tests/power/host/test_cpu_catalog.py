@@ -89,7 +89,7 @@ def test_a_virtual_machines_name_tells_the_microarchitecture_where_numbers_are_m
 
 def test_a_virtual_machine_of_a_cloud(tmp_path: Path) -> None:
     host = LinuxHost(tmp_path, cpus=2, facts=GENOA_VM, virtual=True)
-    assert cpu_catalog.find(proc_root=host.proc_root) == cpu_catalog.Processor(
+    assert cpu_catalog.find(proc_root=host.proc_root) == cpu_catalog.CpuInfo(
         name="AMD EPYC",
         vendor="AuthenticAMD",
         sockets=1,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainwatt.power.nvidia.cuda_visible_devices import (
-    Board,
     Choice,
+    Gpu,
     Slice,
     Use,
     cuda_order,
@@ -15,12 +15,12 @@ from trainwatt.power.nvidia.cuda_visible_devices import (
     from_uuids,
 )
 
-A = Board("GPU-aaaa1111-0000-0000-0000-000000000001", 0, "A100", "00000000:17:00.0", 6912, 1410)
-B = Board("GPU-aaaa2222-0000-0000-0000-000000000002", 1, "A100", "00000000:27:00.0", 6912, 1410)
-C = Board("GPU-cccc3333-0000-0000-0000-000000000003", 2, "A100", "00000000:37:00.0", 6912, 1410)
+A = Gpu("GPU-aaaa1111-0000-0000-0000-000000000001", 0, "A100", "00000000:17:00.0", 6912, 1410)
+B = Gpu("GPU-aaaa2222-0000-0000-0000-000000000002", 1, "A100", "00000000:27:00.0", 6912, 1410)
+C = Gpu("GPU-cccc3333-0000-0000-0000-000000000003", 2, "A100", "00000000:37:00.0", 6912, 1410)
 SAME = (A, B, C)
-SLOW = Board("GPU-51000000-0000-0000-0000-000000000004", 0, "T400", "00000000:01:00.0", 384, 1425)
-FAST = Board("GPU-fa570000-0000-0000-0000-000000000005", 1, "RTX 4090", "00000000:02:00.0", 16384, 3105)
+SLOW = Gpu("GPU-51000000-0000-0000-0000-000000000004", 0, "T400", "00000000:01:00.0", 384, 1425)
+FAST = Gpu("GPU-fa570000-0000-0000-0000-000000000005", 1, "RTX 4090", "00000000:02:00.0", 16384, 3105)
 MIXED = (SLOW, FAST)
 THREE, TWO, ONE = Slice("MIG-3333", 1, 0, 3 / 7), Slice("MIG-2222", 5, 0, 2 / 7), Slice("MIG-2211", 13, 1, 1 / 7)
 CUT = replace(B, slices=(THREE, TWO, ONE))
@@ -33,7 +33,7 @@ def chosen(value: str | None, boards=SAME, **environ: str) -> tuple[Use, ...]:
 
 
 def indices(value: str | None, boards=SAME, **environ: str) -> list[int]:
-    return [use.board.index for use in chosen(value, boards, **environ)]
+    return [use.gpu.index for use in chosen(value, boards, **environ)]
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ orders = st.sampled_from([{}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, {"CUDA_DEVICE
 @given(boards=machines, value=values, order=orders)
 def test_whatever_is_written_each_board_and_slice_is_used_at_most_once(boards, value, order) -> None:
     uses = chosen(value, boards, **order)
-    assert len({use.board.uuid for use in uses}) == len(uses)
+    assert len({use.gpu.uuid for use in uses}) == len(uses)
     for use in uses:
-        assert use.board in boards
+        assert use.gpu in boards
         assert len(set(use.slices)) == len(use.slices)
         assert use.share is None or 0 < use.share <= 1
-        assert bool(use.slices) == (use.board.slices is not None)
+        assert bool(use.slices) == (use.gpu.slices is not None)
 
 
 @given(boards=machines, value=values, rest=values, order=orders)

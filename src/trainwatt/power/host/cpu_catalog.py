@@ -87,7 +87,7 @@ _IN_NAME: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Processor:
+class CpuInfo:
     """CPUs that the operating system shows.
 
     Attributes:
@@ -121,7 +121,7 @@ class VcpuWatts:
     stands_in: str
 
 
-def find(*, proc_root: Path = Path("/proc")) -> Processor:
+def find(*, proc_root: Path = Path("/proc")) -> CpuInfo:
     """Identify the CPU of this machine.
 
     Args:
@@ -133,12 +133,12 @@ def find(*, proc_root: Path = Path("/proc")) -> Processor:
         return _from_platform()
 
 
-def parse_cpuinfo(text: str) -> Processor:
+def parse_cpuinfo(text: str) -> CpuInfo:
     """Parse the text of ``/proc/cpuinfo``, which has one block per logical CPU."""
     values = _values(text)
     first = {key: found[0] for key, found in values.items()}
     name, architecture = _name_and_microarchitecture(first)
-    return Processor(
+    return CpuInfo(
         name=name or platform.machine() or "unknown CPU",
         vendor=first.get("vendor_id", ""),
         sockets=len(set(values.get("physical id", ()))) or 1,
@@ -238,13 +238,13 @@ def _number(text: str | None) -> int:
         return -1
 
 
-def _from_platform() -> Processor:
+def _from_platform() -> CpuInfo:
     """Identify the CPU on macOS or Windows; both show a single, whole CPU."""
     name = _platform_name()
     numbers = re.search(r"Family (\d+) Model (\d+) Stepping (\d+), (\w+)", platform.processor())
     vendor = numbers[4] if numbers else ""
     family, model, stepping = (int(numbers[i]) for i in (1, 2, 3)) if numbers else (-1, -1, -1)
-    return Processor(
+    return CpuInfo(
         name=name,
         vendor=vendor,
         sockets=1,

@@ -64,7 +64,7 @@ class _Share:
     note: str = ""
 
 
-def power_line(cpu: cpu_catalog.Processor) -> PowerLine:
+def power_line(cpu: cpu_catalog.CpuInfo) -> PowerLine:
     """Return the power of a CPU, from the best public figures for it.
 
     If the thermal design power (TDP) is in CodeCarbon's table, the line goes from 0.10 to 0.75 of it. This was compared
@@ -262,7 +262,7 @@ def find(
 
 
 def _our_cpus(
-    cpu: cpu_catalog.Processor, clock: Clock, environ: Mapping[str, str], proc_root: Path, sys_root: Path
+    cpu: cpu_catalog.CpuInfo, clock: Clock, environ: Mapping[str, str], proc_root: Path, sys_root: Path
 ) -> _Share:
     share, grant = _allowed_cpus(cpu, proc_root, sys_root), slurm.grant(environ)
     if grant is None or grant.cpus is None or grant.cpus >= share.cpus:
@@ -271,7 +271,7 @@ def _our_cpus(
     return _Share(grant.cpus, cpu_time.ProcessTreeTime(clock=clock), f"/{grant.id}", note)
 
 
-def _allowed_cpus(cpu: cpu_catalog.Processor, proc_root: Path, sys_root: Path) -> _Share:
+def _allowed_cpus(cpu: cpu_catalog.CpuInfo, proc_root: Path, sys_root: Path) -> _Share:
     quota = cgroup.cpu_quota(proc_root=proc_root, sys_root=sys_root)
     allowed = cpu_time.own_cpus(proc_root=proc_root)
     number = min(len(allowed), cpu.threads) if allowed else cpu.threads

@@ -232,7 +232,7 @@ def _unreadable(kind: Kind, errors: list[OSError | ValueError], total: int) -> M
     return Missing(kind, _SOURCE, why, remedy=_GRANT if denied else "", warn=True)
 
 
-def _nothing(root: Path, cpu: cpu_catalog.Processor) -> Missing:
+def _nothing(root: Path, cpu: cpu_catalog.CpuInfo) -> Missing:
     """Explain why there is no zone: unsupported system, hidden by a container or host, or a module not loaded."""
     if not sys.platform.startswith("linux"):
         return Missing("cpu", _SOURCE, "RAPL counters are supported on Linux only")

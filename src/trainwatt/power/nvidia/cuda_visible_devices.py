@@ -36,7 +36,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Gpu:
     """Attributes of a GPU that determine the choice.
 
     Attributes:
@@ -61,7 +61,7 @@ class Board:
 class Use:
     """GPU that this process uses, as a whole or through MIG devices."""
 
-    board: Board
+    gpu: Gpu
     slices: tuple[Slice, ...] = ()
 
     @property
@@ -85,7 +85,7 @@ class Choice:
     note: str = ""
 
 
-def from_environment(boards: Sequence[Board], environ: Mapping[str, str]) -> Choice:
+def from_environment(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> Choice:
     """Choose the GPUs that ``CUDA_VISIBLE_DEVICES`` selects.
 
     If it is unset, all are selected; if it is empty, none. Parsing stops at the first token that is invalid: a number
@@ -93,39 +93,39 @@ def from_environment(boards: Sequence[Board], environ: Mapping[str, str]) -> Cho
     named without a slice, its first slice is used, as CUDA uses the first that it sees.
 
     Args:
-        boards: All GPUs that this process may open.
+        gpus: All GPUs that this process may open.
         environ: Environment variables.
     """
     text = environ.get(_VISIBLE)
     if text is None:
-        return _choice([_whole(board) for board in boards])
-    order = cuda_order(boards, environ)
+        return _choice([_whole(gpu) for gpu in gpus])
+    order = cuda_order(gpus, environ)
     uses: list[Use] = []
     counted = False
     for token in (part.strip() for part in text.split(",")):
-        use = _by_number(order, token) or _by_name(boards, token)
+        use = _by_number(order, token) or _by_name(gpus, token)
         if use is None:
             break
         counted |= _LEADING_NUMBER.match(token) is not None
         uses.append(use)
     choice = _choice(uses)
-    guessed = counted and len(choice.uses) < len(boards) and not _order_is_known(boards, environ)
+    guessed = counted and len(choice.uses) < len(gpus) and not _order_is_known(gpus, environ)
     return Choice(choice.uses, note=_ORDER_NOTE if guessed else "")
 
 
-def from_uuids(boards: Sequence[Board], uuids: Sequence[str]) -> Choice:
+def from_uuids(gpus: Sequence[Gpu], uuids: Sequence[str]) -> Choice:
     """Choose the GPUs that a framework names.
 
     Args:
-        boards: All GPUs that this process may open.
+        gpus: All GPUs that this process may open.
         uuids: Their UUIDs, with or without ``GPU-`` and hyphens.
     """
-    found = {uuid: _by_exact_uuid(boards, uuid) for uuid in uuids}
+    found = {uuid: _by_exact_uuid(gpus, uuid) for uuid in uuids}
     chosen = _choice([use for use in found.values() if use])
     return Choice(chosen.uses, unknown=tuple(uuid for uuid, use in found.items() if use is None))
 
 
-def cuda_order(boards: Sequence[Board], environ: Mapping[str, str]) -> list[Board]:
+def cuda_order(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[Gpu]:
     """Sort GPUs in CUDA's order.
 
     With ``CUDA_DEVICE_ORDER=PCI_BUS_ID``, or if all GPUs are of the same model, the order is that of the bus addresses.
@@ -133,60 +133,60 @@ def cuda_order(boards: Sequence[Board], environ: Mapping[str, str]) -> list[Boar
     in `gpuGetMaxGflopsDeviceId` of NVIDIA's CUDA samples (``helper_cuda.h``); GPUs of equal speed are in bus order.
 
     Args:
-        boards: All GPUs that this process may open.
+        gpus: All GPUs that this process may open.
         environ: Environment variables.
     """
-    by_bus = sorted(boards, key=lambda board: (board.pci, board.index))
-    if _order_is_known(boards, environ):
+    by_bus = sorted(gpus, key=lambda gpu: (gpu.pci, gpu.index))
+    if _order_is_known(gpus, environ):
         return by_bus
-    return sorted(by_bus, key=lambda board: -board.cores * board.clock_mhz)
+    return sorted(by_bus, key=lambda gpu: -gpu.cores * gpu.clock_mhz)
 
 
-def _order_is_known(boards: Sequence[Board], environ: Mapping[str, str]) -> bool:
-    return environ.get(_ORDER) == "PCI_BUS_ID" or len({board.name for board in boards}) <= 1
+def _order_is_known(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> bool:
+    return environ.get(_ORDER) == "PCI_BUS_ID" or len({gpu.name for gpu in gpus}) <= 1
 
 
-def _whole(board: Board) -> Use | None:
+def _whole(gpu: Gpu) -> Use | None:
     """Use a GPU that is named without a slice; return None in MIG mode without slices, when CUDA cannot use it."""
-    if board.slices is None:
-        return Use(board)
-    return Use(board, board.slices[:1]) if board.slices else None
+    if gpu.slices is None:
+        return Use(gpu)
+    return Use(gpu, gpu.slices[:1]) if gpu.slices else None
 
 
-def _by_number(order: Sequence[Board], token: str) -> Use | None:
+def _by_number(order: Sequence[Gpu], token: str) -> Use | None:
     """Find a GPU by a number, parsed like C's `strtoul`, which ignores the text after it, as CUDA does."""
     match = _LEADING_NUMBER.match(token)
     number = int(match[0]) if match else -1
     return _whole(order[number]) if 0 <= number < len(order) else None
 
 
-def _by_name(boards: Sequence[Board], token: str) -> Use | None:
+def _by_name(gpus: Sequence[Gpu], token: str) -> Use | None:
     """Find a GPU or a slice by a UUID or its prefix, or a slice by its older name."""
     prefix = token.lower()
     if prefix in ("gpu-", "mig-") or not prefix.startswith(("gpu-", "mig-")):
         return None
     if old := _OLD_SLICE_NAME.fullmatch(token):
-        parent = _by_name(boards, old[1])
-        return _by_instances(parent.board, int(old[2]), int(old[3])) if parent else None
-    named = [(uuid.lower(), use) for board in boards for uuid, use in _names(board)]
+        parent = _by_name(gpus, old[1])
+        return _by_instances(parent.gpu, int(old[2]), int(old[3])) if parent else None
+    named = [(uuid.lower(), use) for gpu in gpus for uuid, use in _names(gpu)]
     exact = [use for uuid, use in named if uuid == prefix]
     matches = exact or [use for uuid, use in named if uuid.startswith(prefix)]
     return matches[0] if len(matches) == 1 else None
 
 
-def _by_instances(board: Board, gpu_instance: int, compute_instance: int) -> Use | None:
+def _by_instances(gpu: Gpu, gpu_instance: int, compute_instance: int) -> Use | None:
     wanted = (gpu_instance, compute_instance)
-    parts = [part for part in board.slices or () if (part.gpu_instance, part.compute_instance) == wanted]
-    return Use(board, (parts[0],)) if parts else None
+    parts = [part for part in gpu.slices or () if (part.gpu_instance, part.compute_instance) == wanted]
+    return Use(gpu, (parts[0],)) if parts else None
 
 
-def _by_exact_uuid(boards: Sequence[Board], uuid: str) -> Use | None:
-    return next((use for board in boards for name, use in _names(board) if _bare(name) == _bare(uuid)), None)
+def _by_exact_uuid(gpus: Sequence[Gpu], uuid: str) -> Use | None:
+    return next((use for gpu in gpus for name, use in _names(gpu) if _bare(name) == _bare(uuid)), None)
 
 
-def _names(board: Board) -> list[tuple[str, Use | None]]:
+def _names(gpu: Gpu) -> list[tuple[str, Use | None]]:
     """List the UUIDs of a GPU and of its slices, each with the use that it names."""
-    return [(board.uuid, _whole(board)), *((part.uuid, Use(board, (part,))) for part in board.slices or ())]
+    return [(gpu.uuid, _whole(gpu)), *((part.uuid, Use(gpu, (part,))) for part in gpu.slices or ())]
 
 
 def _bare(uuid: str) -> str:
@@ -197,6 +197,6 @@ def _choice(uses: Sequence[Use | None]) -> Choice:
     """Merge uses, so that each GPU occurs once, with each of its slices once."""
     merged: dict[int, Use] = {}
     for use in filter(None, uses):
-        before = merged.get(use.board.index, Use(use.board))
-        merged[use.board.index] = Use(use.board, tuple(dict.fromkeys(before.slices + use.slices)))
+        before = merged.get(use.gpu.index, Use(use.gpu))
+        merged[use.gpu.index] = Use(use.gpu, tuple(dict.fromkeys(before.slices + use.slices)))
     return Choice(tuple(merged.values()))

@@ -13,7 +13,7 @@ from trainwatt.power.device import Device, Found, Missing, Scope
 from trainwatt.power.nvidia import process_share
 from trainwatt.power.nvidia.cuda_visible_devices import Choice, Use, from_environment, from_uuids
 from trainwatt.power.nvidia.meters import best_meter
-from trainwatt.power.nvidia.nvml import Nvml, NvmlBoard, is_error, open_nvml
+from trainwatt.power.nvidia.nvml import Nvml, NvmlGpu, is_error, open_nvml
 
 
 def find(
@@ -40,34 +40,34 @@ def find(
     nvml = open_nvml(proc_root=proc_root)
     if isinstance(nvml, Missing):
         return Found(missing=(nvml,))
-    boards, missing = _open_boards(nvml)
-    facts = [board.facts for board in boards.values()]
+    gpus, missing = _open_gpus(nvml)
+    facts = [gpu.facts for gpu in gpus.values()]
     choice = from_environment(facts, environ) if uuids is None else from_uuids(facts, uuids)
     chosen_by = f"CUDA_VISIBLE_DEVICES={environ.get('CUDA_VISIBLE_DEVICES')}" if uuids is None else "the framework"
-    found = Found(missing=(*missing, *_not_chosen(choice, len(boards), chosen_by)))
+    found = Found(missing=(*missing, *_not_chosen(choice, len(gpus), chosen_by)))
     for use in choice.uses:
-        board = boards[use.board.index]
-        whole = process_share.why_not(board, proc_root) if scope == "process" else ""
-        meter = _meter(board, _device(use, "; ".join(filter(None, (choice.note, whole)))), clock)
+        gpu = gpus[use.gpu.index]
+        whole = process_share.why_not(gpu, proc_root) if scope == "process" else ""
+        meter = _meter(gpu, _device(use, "; ".join(filter(None, (choice.note, whole)))), clock)
         if whole:
             found += Found(missing=(Missing("gpu", "process utilisation", whole, warn=True),))
-        found += meter if scope == "machine" or whole else process_share.part_of_boards(meter, board, clock)
+        found += meter if scope == "machine" or whole else process_share.part_of_gpus(meter, gpu, clock)
     return found
 
 
-def _open_boards(nvml: Nvml) -> tuple[dict[int, NvmlBoard], list[Missing]]:
+def _open_gpus(nvml: Nvml) -> tuple[dict[int, NvmlGpu], list[Missing]]:
     """Return all GPUs that respond, by index, and the reasons why others do not."""
     try:
         count = int(nvml.nvmlDeviceGetCount())
     except nvml.NVMLError as error:
         return {}, [_missing(f"the NVIDIA driver fails: {error}", warn=True)]
     opened = {index: _open(nvml, index) for index in range(count)}
-    boards = {index: board for index, board in opened.items() if isinstance(board, NvmlBoard)}
-    errors = {index: error for index, error in opened.items() if not isinstance(error, NvmlBoard)}
+    gpus = {index: gpu for index, gpu in opened.items() if isinstance(gpu, NvmlGpu)}
+    errors = {index: error for index, error in opened.items() if not isinstance(error, NvmlGpu)}
     missing = _unopened(nvml, errors, count)
     if not count:
         missing.append(_missing("the NVIDIA driver reports no GPU"))
-    return boards, missing
+    return gpus, missing
 
 
 def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[Missing]:
@@ -85,9 +85,9 @@ def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[M
     return missing
 
 
-def _open(nvml: Nvml, index: int) -> NvmlBoard | Exception:
+def _open(nvml: Nvml, index: int) -> NvmlGpu | Exception:
     try:
-        return NvmlBoard(nvml, index)
+        return NvmlGpu(nvml, index)
     except nvml.NVMLError as error:
         return cast("Exception", error)
 
@@ -105,9 +105,9 @@ def _device(use: Use, note: str) -> Device:
     share = use.share
     shared = "" if share is None else f"shared through MIG: {share:.0%} of it is attributed to this process"
     return Device(
-        id=f"gpu:{use.board.uuid}",
+        id=f"gpu:{use.gpu.uuid}",
         kind="gpu",
-        name=use.board.name,
+        name=use.gpu.name,
         method="measured",
         source="NVML",
         share=share,
@@ -115,8 +115,8 @@ def _device(use: Use, note: str) -> Device:
     )
 
 
-def _meter(board: NvmlBoard, device: Device, clock: Clock) -> Found:
-    meter = best_meter(device, board, clock)
+def _meter(gpu: NvmlGpu, device: Device, clock: Clock) -> Found:
+    meter = best_meter(device, gpu, clock)
     if isinstance(meter, SourceError):
         return Found(missing=(_missing(f"{device.name} reports neither its energy nor its power: {meter}", warn=True),))
     return Found((meter,))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from trainwatt.clock import Clock
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Device, Gauge, Meter, Reading
-from trainwatt.power.nvidia.nvml import NvmlBoard
+from trainwatt.power.nvidia.nvml import NvmlGpu
 from trainwatt.units import MICRO
 
 # Number of samples that a driver keeps.
@@ -30,7 +30,7 @@ class EnergyCounter:
 
     Args:
         device: The device, whose source and error are set here.
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the time for a fallback meter.
 
     Raises:
@@ -40,29 +40,29 @@ class EnergyCounter:
     wraps_at_j = None
     max_gap_s = math.inf
 
-    def __init__(self, device: Device, board: NvmlBoard, clock: Clock) -> None:
-        self.device = _measured(device, "NVML total-energy counter", board.sensor.error)
-        if board.counts_module:
+    def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
+        self.device = _measured(device, "NVML total-energy counter", gpu.sensor.error)
+        if gpu.counts_module:
             note = "; ".join(filter(None, (device.note, _MODULE_NOTE)))
             self.device = replace(self.device, covers=("cpu", "ram"), note=note)
-        self.refresh_s = board.sensor.refresh_s
-        self._bare, self._board, self._clock = device, board, clock
-        board.energy_j()
+        self.refresh_s = gpu.sensor.refresh_s
+        self._bare, self._gpu, self._clock = device, gpu, clock
+        gpu.energy_j()
 
     def joules(self) -> float:
         """See :class:`trainwatt.power.device.Counter`."""
-        return self._board.energy_j()
+        return self._gpu.energy_j()
 
     def watts(self) -> float | None:
         """See :class:`trainwatt.power.device.Counter`."""
         try:
-            return self._board.power_w()
+            return self._gpu.power_w()
         except SourceError:
             return None
 
     def fallback(self) -> Gauge | None:
         """See :class:`trainwatt.power.device.Replaceable`."""
-        meter = best_meter(self._bare, self._board, self._clock, _GAUGES)
+        meter = best_meter(self._bare, self._gpu, self._clock, _GAUGES)
         return meter if isinstance(meter, Gauge) else None
 
 
@@ -74,24 +74,24 @@ class PolledPower:
 
     Args:
         device: The device, whose source and error are set here.
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the readings' times.
 
     Raises:
         SourceError: The GPU has no power sensor.
     """
 
-    def __init__(self, device: Device, board: NvmlBoard, clock: Clock) -> None:
-        sensor = board.sensor
+    def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
+        sensor = gpu.sensor
         self.max_gap_s = max(_LEAST_POLL_S, sensor.window_s)
         self.device = _measured(device, "NVML power, polled", sensor.error_when_read_each(self.max_gap_s))
         self._age_s = (sensor.refresh_s + sensor.window_s) / 2
-        self._board, self._clock = board, clock
-        board.power_w()
+        self._gpu, self._clock = gpu, clock
+        gpu.power_w()
 
     def readings(self) -> Sequence[Reading]:
         """See :class:`trainwatt.power.device.Gauge`."""
-        return (Reading(self._clock.monotonic() - self._age_s, self._board.power_w()),)
+        return (Reading(self._clock.monotonic() - self._age_s, self._gpu.power_w()),)
 
 
 class SampleBuffer:
@@ -103,29 +103,29 @@ class SampleBuffer:
 
     Args:
         device: The device, whose source and error are set here.
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the time; converts the readings' times to the monotonic clock.
 
     Raises:
         SourceError: The GPU's driver has no such buffer, or no recent samples in it.
     """
 
-    def __init__(self, device: Device, board: NvmlBoard, clock: Clock) -> None:
-        sensor = board.sensor
+    def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
+        sensor = gpu.sensor
         self.max_gap_s = _BUFFER * sensor.refresh_s / 2
         self.device = _measured(device, "NVML power samples", sensor.error_when_read_each(sensor.refresh_s))
-        self._bare, self._board, self._clock = device, board, clock
+        self._bare, self._gpu, self._clock = device, gpu, clock
         now_s = clock.monotonic()
         self._ahead_s = clock.wall() - now_s
         self._last_us = round((now_s + self._ahead_s - self.max_gap_s) / MICRO)
         self._last_s = now_s - self.max_gap_s
-        if not any(board.samples(self._last_us)):
+        if not any(gpu.samples(self._last_us)):
             raise SourceError("NVML: the driver's buffer of power samples is empty")
 
     def readings(self) -> Sequence[Reading]:
         """See :class:`trainwatt.power.device.Gauge`."""
         now_s = self._synchronise()
-        readings = list(self._new(self._board.samples(self._last_us), now_s))
+        readings = list(self._new(self._gpu.samples(self._last_us), now_s))
         if not readings and now_s + self._ahead_s - self._last_us * MICRO > _STALE_S:
             readings = self._polled()
         if readings:
@@ -134,7 +134,7 @@ class SampleBuffer:
 
     def fallback(self) -> Gauge | None:
         """See :class:`trainwatt.power.device.Replaceable`."""
-        meter = best_meter(self._bare, self._board, self._clock, (PolledPower,))
+        meter = best_meter(self._bare, self._gpu, self._clock, (PolledPower,))
         return meter if isinstance(meter, Gauge) else None
 
     def _polled(self) -> list[Reading]:
@@ -159,7 +159,7 @@ class SampleBuffer:
             if not self._last_us < time_us <= newest_us:
                 continue
             self._last_us = time_us
-            time_s = time_us * MICRO - self._ahead_s - self._board.sensor.window_s / 2
+            time_s = time_us * MICRO - self._ahead_s - self._gpu.sensor.window_s / 2
             if time_s > self._last_s:
                 yield Reading(time_s, watts)
 
@@ -169,20 +169,20 @@ _GAUGES: tuple[_Kind, ...] = (SampleBuffer, PolledPower)
 LADDER: tuple[_Kind, ...] = (EnergyCounter, *_GAUGES)
 
 
-def best_meter(device: Device, board: NvmlBoard, clock: Clock, kinds: Sequence[_Kind] = LADDER) -> Meter | SourceError:
+def best_meter(device: Device, gpu: NvmlGpu, clock: Clock, kinds: Sequence[_Kind] = LADDER) -> Meter | SourceError:
     """Return the best meter of a GPU, or the error of the last kind if none works.
 
     Args:
         device: The device, without its source.
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the time.
         kinds: Kinds of meter to try, best first.
     """
     for kind in kinds[:-1]:
         with contextlib.suppress(SourceError):
-            return kind(device, board, clock)
+            return kind(device, gpu, clock)
     try:
-        return kinds[-1](device, board, clock)
+        return kinds[-1](device, gpu, clock)
     except SourceError as error:
         return error
 

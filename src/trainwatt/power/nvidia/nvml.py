@@ -9,7 +9,7 @@ from typing import Any
 
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Missing
-from trainwatt.power.nvidia.cuda_visible_devices import Board, Slice
+from trainwatt.power.nvidia.cuda_visible_devices import Gpu, Slice
 from trainwatt.power.nvidia.sensor_specs import Sensor, sensor
 from trainwatt.units import MILLI
 
@@ -63,7 +63,7 @@ def is_error(nvml: Nvml, error: BaseException, *names: str) -> bool:
     return getattr(error, "value", None) in {getattr(nvml, _CODES + name, None) for name in names}
 
 
-class NvmlBoard:
+class NvmlGpu:
     """GPU as seen through NVML; its methods raise `SourceError` instead of NVML's errors.
 
     Args:
@@ -130,10 +130,10 @@ class NvmlBoard:
         info = self._ask(None, "nvmlDeviceGetC2cModeInfoV")
         return info is not None and bool(info.isC2cEnabled)
 
-    def _facts(self, index: int) -> Board:
+    def _facts(self, index: int) -> Gpu:
         pci = self._ask(None, "nvmlDeviceGetPciInfo")
         mig = self._ask((0, 0), "nvmlDeviceGetMigMode")
-        return Board(
+        return Gpu(
             uuid=str(self._nvml.nvmlDeviceGetUUID(self._handle)),
             index=index,
             name=str(self._ask("NVIDIA GPU", "nvmlDeviceGetName")),

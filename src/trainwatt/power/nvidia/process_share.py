@@ -9,7 +9,7 @@ from trainwatt.errors import SourceError
 from trainwatt.power.attribution import part_of, part_of_use
 from trainwatt.power.device import Found
 from trainwatt.power.host.process_share import OurProcesses
-from trainwatt.power.nvidia.nvml import NvmlBoard
+from trainwatt.power.nvidia.nvml import NvmlGpu
 from trainwatt.units import MICRO
 
 # PROC_PID_INIT_INO in Linux, include/linux/proc_ns.h.
@@ -17,58 +17,58 @@ _HOSTS_NAMESPACE = "pid:[4026531836]"
 _BY = "GPU utilisation"
 
 
-class BoardShare:
+class GpuShare:
     """Our share of a GPU's use by all processes since the last call.
 
     The share is that of the utilisation of its multiprocessors (SMs) in per cent (``nvmlDeviceGetProcessUtilization``).
     If the GPU was idle, it is divided equally among all processes that hold a context on it.
 
     Args:
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the wall-clock time, which the driver's samples use.
     """
 
-    def __init__(self, board: NvmlBoard, clock: Clock) -> None:
-        self._board = board
+    def __init__(self, gpu: NvmlGpu, clock: Clock) -> None:
+        self._gpu = gpu
         self._processes = OurProcesses(clock)
         self._last_us = round(clock.wall() / MICRO)
 
     def __call__(self) -> float:
         """See `trainwatt.power.attribution.ShareSince`."""
-        uses = self._board.uses(self._last_us)
+        uses = self._gpu.uses(self._last_us)
         self._last_us = max([self._last_us, *(time_us for _, time_us, _ in uses)])
         ours = self._processes()
         if any(per_cent for _, _, per_cent in uses):
             mine = sum(per_cent for pid, _, per_cent in uses if pid in ours)
             return part_of_use(mine, sum(per_cent for _, _, per_cent in uses))
-        users = self._board.users()
+        users = self._gpu.users()
         return part_of_use(sum(pid in ours for pid in users), len(users))
 
 
-def part_of_boards(found: Found, board: NvmlBoard, clock: Clock) -> Found:
+def part_of_gpus(found: Found, gpu: NvmlGpu, clock: Clock) -> Found:
     """Return a meter of our share of a GPU.
 
     Args:
         found: Meter of the whole GPU, if one was found.
-        board: The GPU.
+        gpu: The GPU.
         clock: Source of the time.
     """
-    return Found(tuple(part_of(meter, BoardShare(board, clock), _BY) for meter in found.meters), found.missing)
+    return Found(tuple(part_of(meter, GpuShare(gpu, clock), _BY) for meter in found.meters), found.missing)
 
 
-def why_not(board: NvmlBoard, proc_root: Path) -> str:
+def why_not(gpu: NvmlGpu, proc_root: Path) -> str:
     """Explain why our share of a GPU is not known, so that all of it is counted; return "" if it is known.
 
     Args:
-        board: The GPU.
+        gpu: The GPU.
         proc_root: Mount point of procfs.
     """
-    why = _why_not(board, proc_root)
+    why = _why_not(gpu, proc_root)
     return f"the whole GPU is counted: {why}" if why else ""
 
 
-def _why_not(board: NvmlBoard, proc_root: Path) -> str:
-    if board.facts.slices is not None:
+def _why_not(gpu: NvmlGpu, proc_root: Path) -> str:
+    if gpu.facts.slices is not None:
         return "in MIG mode the driver does not report the utilisation per process"
     try:
         namespace = str((proc_root / "self/ns/pid").readlink())
@@ -77,7 +77,7 @@ def _why_not(board: NvmlBoard, proc_root: Path) -> str:
     if namespace != _HOSTS_NAMESPACE:
         return "the driver reports process ids of the host, which differ from those in this container"
     try:
-        board.uses(0)
+        gpu.uses(0)
     except SourceError as error:
         return str(error)
     return ""
