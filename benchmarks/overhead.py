@@ -33,7 +33,14 @@ from trainwatt.tracking.tracker import Tracker
 
 TURNS = 3
 PEERS = ("CodeCarbon", "Carbontracker", "Zeus")
-RUN_METHODS = ("begin", "end", "end_epoch", "settle", "report", "step_report")  # some are reached by no hook
+RUN_METHODS = (
+    "begin",
+    "end",
+    "end_epoch",
+    "wait_until_settled",
+    "snapshot",
+    "step_snapshot",
+)  # some are reached by no hook
 Figures = dict[str, Any]
 
 

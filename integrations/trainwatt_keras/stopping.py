@@ -78,6 +78,11 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         """The reason as a sentence."""
         return self._controller.message
 
+    @property
+    def last_decision(self) -> Decision | None:
+        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
+        return self._controller.last_decision
+
     def set_model(self, model: Any) -> None:
         """Move to the front of the list of callbacks, so that all others see our values."""
         super().set_model(model)

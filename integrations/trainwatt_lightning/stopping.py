@@ -82,6 +82,11 @@ class GreenEarlyStopping(Callback):
         return self._controller.message
 
     @property
+    def last_decision(self) -> Decision | None:
+        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
+        return self._controller.last_decision
+
+    @property
     def state_key(self) -> str:
         """Key in a checkpoint, one for each metric."""
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)

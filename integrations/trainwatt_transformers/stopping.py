@@ -69,6 +69,11 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         """The reason as a sentence."""
         return self._controller.message
 
+    @property
+    def last_decision(self) -> Decision | None:
+        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
+        return self._controller.last_decision
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds of this callback."""
         options = {name: value for name, value in self._controller.options.items() if _is_plain(value)}

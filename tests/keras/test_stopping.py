@@ -15,6 +15,7 @@ import pytest
 from standins import nvml as standin
 from standins.nvml import Constant, h100
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
+from trainwatt import StopReason
 from trainwatt.records.run_folder import read_events
 from trainwatt_keras import FootprintMonitor, GreenEarlyStopping
 
@@ -95,6 +96,10 @@ def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
     epochs = len(history.epoch)
     assert 8 < epochs < 40
     assert stopping.stopped_epoch == epochs - 1
+    assert stopping.stopping_reason is StopReason.TREND
+    assert stopping.last_decision is not None
+    assert stopping.last_decision.stop
+    assert not stopping.last_decision.diverged
     sentence = stopping.stopping_reason_message or ""
     assert sentence.startswith(f"stopped at epoch {epochs}: the next 1 % of the run is expected to bring")
     assert "CO2e of what was planned" in sentence

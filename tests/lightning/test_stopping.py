@@ -15,6 +15,7 @@ from standins import nvml as standin
 from standins.nvml import Constant, h100
 from tests.lightning.training import Classifier, Data, Names, trainer_with
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
+from trainwatt import StopReason
 from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events
 from trainwatt_lightning import FootprintMonitor, GreenEarlyStopping
@@ -74,6 +75,10 @@ def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
         trainer = train(module, stopping, monitor)
     assert trainer.should_stop
     assert 8 < module.evaluations < 40
+    assert stopping.stopping_reason is StopReason.TREND
+    assert stopping.last_decision is not None
+    assert stopping.last_decision.stop
+    assert not stopping.last_decision.diverged
     sentence = stopping.stopping_reason_message or ""
     assert sentence.startswith(
         f"stopped at epoch {module.evaluations - 1}: the next 1 % of the run is expected to bring"

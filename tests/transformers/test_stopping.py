@@ -12,6 +12,7 @@ from standins import nvml as standin
 from standins.nvml import Constant, h100
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
 from tests.transformers.training import BATCH, sentences, trainer_with
+from trainwatt import StopReason
 from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events
 from trainwatt_transformers import FootprintCallback, GreenEarlyStoppingCallback
@@ -71,6 +72,10 @@ def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
         trainer.train()
     made = evaluations(trainer)
     assert 8 < made < 40
+    assert stopping.stopping_reason is StopReason.TREND
+    assert stopping.last_decision is not None
+    assert stopping.last_decision.stop
+    assert not stopping.last_decision.diverged
     sentence = stopping.stopping_reason_message or ""
     assert sentence.startswith(f"stopped at step {made}: the next 1 % of the run is expected to bring")
     assert "CO2e of what was planned" in sentence

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from trainwatt.accounting.timeline import Phase
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.projection.plan import Plan
 from trainwatt.records.snapshot import RunSnapshot, Status
@@ -106,7 +107,7 @@ class Lifecycle(Tracker):
         self.end("train")
         self.in_epoch = False
 
-    def begin_inference(self, phase: Any) -> None:
+    def begin_inference(self, phase: Phase) -> None:
         """Begin an evaluation, test or prediction, and end the setup phase if it is open."""
         self.end("setup")
         self.begin(phase)

@@ -31,6 +31,7 @@ class StopController:
     Attributes:
         reason: why the training was stopped; None if it was not.
         message: the same as a sentence.
+        last_decision: the latest decision of an evaluation; None before the first.
 
     Raises:
         ArgumentError: names the argument, what was given, and what would be right.
@@ -39,6 +40,7 @@ class StopController:
     def __init__(self, mode: Mode | None, *, verbose: bool, **options: Unpack[StoppingOptions]) -> None:
         self.reason: StopReason | None = None
         self.message: str | None = None
+        self.last_decision: Decision | None = None
         self.options = options
         self._verbose = verbose
         self._stopper = GreenStopper(mode, **options)
@@ -69,7 +71,7 @@ class StopController:
             evaluations: expected number of evaluations; None if unknown.
             remedy: how to evaluate more often in this framework.
         """
-        self.reason = self.message = None
+        self.reason = self.message = self.last_decision = None
         self._group = group
         self._stopper.start(gpu_uuids, group)
         if evaluations is not None:
@@ -99,7 +101,9 @@ class StopController:
         metric: str,
     ) -> Decision:
         """Decide after an evaluation; see :meth:`trainwatt.GreenStopper.evaluate`."""
-        return self._stopper.evaluate(value, done=done, when=when, remaining_lr=remaining_lr, metric=metric)
+        decision = self._stopper.evaluate(value, done=done, when=when, remaining_lr=remaining_lr, metric=metric)
+        self.last_decision = decision
+        return decision
 
     def check_budget(self, when: str) -> Decision | None:
         """Check the budgets within an epoch; None in a job of several processes, which agree at evaluations only."""
