@@ -144,6 +144,30 @@ def test_rough_figures_of_readings_near_one_update_are_known() -> None:
         assert point.joules == pytest.approx(200 * point.time_s, abs=200 * 0.101)
 
 
+def test_a_first_value_is_not_placed_after_its_reading() -> None:
+    """It was read before a rhythm is known, and a rough rhythm must not put it into the future or far into the past."""
+    phase_s = 0.001953125
+    clock = VirtualClock(start_s=50.0)
+    counter = ScriptedCounter(clock, lambda t: 200 * t, refresh_s=0.1, phase_s=phase_s)
+    refresh = RefreshClock(0.1)
+    for gap_s in (
+        1.1953125,
+        0.015625,
+        0.0078125,
+        0.01171875,
+        0.001953125,
+        1.0546875,
+        0.015625,
+        0.015625,
+        0.0078125,
+        1.046875,
+    ):
+        refresh.observe(clock.now_s, counter.joules())
+        for point in refresh.provisional:
+            assert point.joules == pytest.approx(200 * point.time_s, abs=200 * 0.101)
+        clock.now_s += gap_s
+
+
 @settings(max_examples=300)
 @given(st.lists(st.one_of(st.floats(1e-3, 0.02), st.floats(0.05, 3.0)), max_size=60), st.floats(0, 0.1))
 def test_whenever_it_is_read_no_figure_is_further_off_than_a_refresh(gaps_s: list[float], phase_s: float) -> None:

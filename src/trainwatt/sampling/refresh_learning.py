@@ -177,7 +177,7 @@ class RefreshLearner:
                 points.append(Point(change_s, point.joules))
             after, after_s = edge, change_s
         points.reverse()
-        return points if after_s is not None else [*_first(rhythm, self._seen[0], points), *points]
+        return points if after_s is not None else [*_first(rhythm, self._expected_s, self._seen[0], points), *points]
 
     def _likely_rhythm(self) -> Rhythm:
         """Return the most likely rhythm, from the updates seen so far."""
@@ -241,7 +241,7 @@ def _update_before(rhythm: Rhythm, after_s: float, last_read_s: float) -> float 
     return change_s if change_s + rhythm.guard_s(change_s) / 2 < last_read_s else None
 
 
-def _first(rhythm: Rhythm, first: Point, later: Sequence[Point]) -> Iterable[Point]:
+def _first(rhythm: Rhythm, expected_s: float, first: Point, later: Sequence[Point]) -> Iterable[Point]:
     """Return the first value, which was read only once, at the time of its update.
 
     If it was read close to an update, it may belong to that one or to the one before. The age is chosen that makes the
@@ -260,4 +260,7 @@ def _first(rhythm: Rhythm, first: Point, later: Sequence[Point]) -> Iterable[Poi
 
     likely_s, other_s = sorted((nearest_s, nearest_s - rhythm.period_s), key=misfit)
     undecided = misfit(other_s) < _SIMILAR * misfit(likely_s)
-    return (Point((likely_s + other_s) / 2 if undecided else likely_s, first.joules),)
+    change_s = (likely_s + other_s) / 2 if undecided else likely_s
+    # a value that was read is not from the future, and not older than an update interval
+    oldest_s = first.time_s - min(rhythm.period_s, expected_s)
+    return (Point(min(max(change_s, oldest_s), first.time_s), first.joules),)
