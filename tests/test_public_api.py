@@ -122,7 +122,7 @@ def test_a_class_of_a_plugin_is_not_looked_for_in_vain(name: str, expected: list
         ("transformers", {"torch"}),
         ("transformers", {"accelerate"}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(sorted(value)),
 )
 def test_a_plugin_without_its_framework_says_how_to_install_it(plugin: str, absent: set[str]) -> None:
     run = python(f"absent = {absent}\n{WITHOUT}\nimport trainwatt_{plugin}")
