@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from trainwatt.callbacks.stop_controller import StopController
+from trainwatt.callbacks.stop_controller import StopController, StopOutcome
 from trainwatt.distributed.process_group import ALONE
 from trainwatt.stopping.lr_schedule import rates_of
-from trainwatt.stopping.reason import StopReason
 from trainwatt_keras import model_calls
 from trainwatt_keras.callback_list import put_first, shorten_bar
 from trainwatt_keras.model_hooks import gpu_uuids
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _UNKNOWN = {"stopping/gain_per_kwh": math.nan, "stopping/expected_gain_per_kwh": math.nan}
 
 
-class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras has no types
+class GreenEarlyStopping(StopOutcome, keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras has no types
     """Early stopping when the metric's gain is no longer worth its energy.
 
     It works alongside a :class:`FootprintMonitor` or standalone. A missing metric and an unknown mode are warnings, as
@@ -67,21 +66,6 @@ class GreenEarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]  
         self._seen = False
         self._group = ALONE
         model_calls.watch()
-
-    @property
-    def stopping_reason(self) -> StopReason | None:
-        """Reason for which the training was stopped; None if it was not."""
-        return self._controller.reason
-
-    @property
-    def stopping_reason_message(self) -> str | None:
-        """The reason as a sentence."""
-        return self._controller.message
-
-    @property
-    def last_decision(self) -> Decision | None:
-        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
-        return self._controller.last_decision
 
     def set_model(self, model: Any) -> None:
         """Move to the front of the list of callbacks, so that all others see our values."""

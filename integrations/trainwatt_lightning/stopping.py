@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainwatt.callbacks.stop_controller import StopController
+from trainwatt.callbacks.stop_controller import StopController, StopOutcome
 from trainwatt.stopping.criteria import Decision
-from trainwatt.stopping.reason import StopReason
 from trainwatt_lightning.compat import Callback, LightningModule, MisconfigurationException, Trainer
 from trainwatt_lightning.output import log
 from trainwatt_lightning.process_group import process_group_of
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("trainwatt")
 
 
-class GreenEarlyStopping(Callback):
+class GreenEarlyStopping(StopOutcome, Callback):
     """Early stopping when the metric's gain is no longer worth its energy.
 
     It works alongside a :class:`FootprintMonitor` or standalone. Evaluations are judged when Lightning's own
@@ -70,21 +69,6 @@ class GreenEarlyStopping(Callback):
         self._at_epoch_end = check_on_train_epoch_end
         self._warned_missing = False
         self._controller = StopController("max" if mode == "max" else "min", verbose=verbose, **options)
-
-    @property
-    def stopping_reason(self) -> StopReason | None:
-        """Reason for which the training was stopped; None if it was not."""
-        return self._controller.reason
-
-    @property
-    def stopping_reason_message(self) -> str | None:
-        """The reason as a sentence."""
-        return self._controller.message
-
-    @property
-    def last_decision(self) -> Decision | None:
-        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
-        return self._controller.last_decision
 
     @property
     def state_key(self) -> str:

@@ -9,9 +9,8 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from trainwatt.callbacks.stop_controller import StopController
+from trainwatt.callbacks.stop_controller import StopController, StopOutcome
 from trainwatt.stopping.criteria import Decision
-from trainwatt.stopping.reason import StopReason
 from trainwatt_torch.lr_schedule import torch_rates
 from trainwatt_transformers.instrumented_trainer import calling_trainer, gpu_uuids, log_entry
 from trainwatt_transformers.process_group import process_group_of
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("trainwatt")
 
 
-class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
+class GreenEarlyStoppingCallback(StopOutcome, TrainerCallback, ExportableState):
     """Early stopping when the metric's gain is no longer worth its energy.
 
     It works alongside a :class:`FootprintCallback` or standalone. Evaluations must be on; for the best weights use
@@ -58,21 +57,6 @@ class GreenEarlyStoppingCallback(TrainerCallback, ExportableState):
         self.monitor, self.mode, self.verbose = monitor, mode, verbose
         self.history: dict[str, Any] = {}  # of a checkpoint
         self._controller = StopController(None, verbose=verbose, **options)
-
-    @property
-    def stopping_reason(self) -> StopReason | None:
-        """Reason for which the training was stopped; None if it was not."""
-        return self._controller.reason
-
-    @property
-    def stopping_reason_message(self) -> str | None:
-        """The reason as a sentence."""
-        return self._controller.message
-
-    @property
-    def last_decision(self) -> Decision | None:
-        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
-        return self._controller.last_decision
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds of this callback."""

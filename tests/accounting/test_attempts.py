@@ -183,7 +183,7 @@ def test_what_cannot_be_understood_is_told_and_left(state: dict[str, Any], caplo
         attempt = Attempt(None, state=state)
         attempt.epoch(0)
     assert joules(attempt.finish()) == pytest.approx(WATTS * EPOCH_S)
-    assert "counting begins anew" in caplog.text
+    assert "counting starts from zero" in caplog.text
 
 
 @settings(deadline=None, max_examples=25)

@@ -137,3 +137,24 @@ class StopController:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self._stopper.load_state_dict(state)
+
+
+class StopOutcome:
+    """The outcome of green early stopping, as the callback of every framework shows it."""
+
+    _controller: StopController
+
+    @property
+    def stopping_reason(self) -> StopReason | None:
+        """Reason for which the training was stopped; None if it was not."""
+        return self._controller.reason
+
+    @property
+    def stopping_reason_message(self) -> str | None:
+        """The reason as a sentence."""
+        return self._controller.message
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """Latest decision: its ``diverged`` and ``cool_down`` tell more than the reason; None before the first."""
+        return self._controller.last_decision
