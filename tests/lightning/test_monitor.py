@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -106,9 +107,16 @@ def test_values_reach_every_logger(monitor: FootprintMonitor, tmp_path: Path) ->
     assert 0 < totals[-1] < 1.2 * monitor.summary["total_kwh"]
 
 
+class Slow(Callback):
+    """Steps that last until there is a reading, also on a busy machine."""
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        time.sleep(0.1)
+
+
 def test_values_within_an_epoch_come_as_often_as_the_trainer_logs(monitor: FootprintMonitor, tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, version="csv")
-    trainer_with(monitor, logger=logger, log_every_n_steps=4, max_epochs=1).fit(Classifier(), datamodule=Data())
+    trainer_with(monitor, Slow(), logger=logger, log_every_n_steps=4, max_epochs=1).fit(Classifier(), datamodule=Data())
     with (tmp_path / "lightning_logs" / "csv" / "metrics.csv").open() as file:
         logged = [row["step"] for row in csv.DictReader(file) if row["energy/step_j"] and not row["energy/epoch_kwh"]]
     assert logged == ["4", "8"]
