@@ -15,8 +15,3 @@ MILLI = 1e-3
 def kwh_from_j(joules: float) -> float:
     """Convert joules to kilowatt hours."""
     return joules / J_PER_KWH
-
-
-def j_from_kwh(kwh: float) -> float:
-    """Convert kilowatt hours to joules."""
-    return kwh * J_PER_KWH

@@ -51,13 +51,13 @@ def measured(
 
 
 @st.composite
-def shards(draw: st.DrawFn) -> list[RankRecord]:
+def records(draw: st.DrawFn) -> list[RankRecord]:
     watts = {name: draw(st.floats(1, 700)) for name in NAMES}
     made = []
     for number in range(draw(st.integers(1, 5))):
         from_s = draw(st.floats(0, 1000))
         seen = draw(st.sets(st.sampled_from(NAMES)))
-        shard = measured(
+        record = measured(
             draw(st.integers(0, 3)),
             1e9 + from_s,
             1e9 + from_s + draw(st.floats(1, 1000)),
@@ -65,7 +65,7 @@ def shards(draw: st.DrawFn) -> list[RankRecord]:
             draw(st.sampled_from(["finished", "running", "killed", "failed"])),
             f"process {number}",
         )
-        made.append(shard)
+        made.append(record)
     return made
 
 
@@ -74,32 +74,32 @@ def union_s(stretches: Sequence[tuple[float, float]]) -> float:
     return (last - first) * (1 - uncovered(first, last, stretches))
 
 
-@given(shards(), st.randoms(use_true_random=False))
+@given(records(), st.randoms(use_true_random=False))
 def test_the_order_of_processes_does_not_matter(made: list[RankRecord], order: object) -> None:
     shuffled = list(made)
     order.shuffle(shuffled)  # type: ignore[attr-defined]  # a Random
     assert aggregate(shuffled) == aggregate(made)
 
 
-@given(shards())
+@given(records())
 def test_joining_again_changes_nothing(made: list[RankRecord]) -> None:
     once = aggregate(made)
-    assert aggregate([*once.shards, *made]) == once
+    assert aggregate([*once.records, *made]) == once
 
 
-@given(shards())
+@given(records())
 def test_a_device_counts_over_the_union_of_its_times_never_their_sum(made: list[RankRecord]) -> None:
     job = aggregate(made)
     for each in job.devices:
-        readers = [shard for shard in made if each in shard.devices]
+        readers = [record for record in made if each in record.devices]
         watts = readers[0].phases["setup"].joules[each.id] / readers[0].phases["setup"].seconds
         found_j = sum(span.joules.get(each.id, 0.0) for span in job.phases.values())
-        truth_j = watts * union_s([(shard.from_s, shard.to_s) for shard in readers])
+        truth_j = watts * union_s([(record.from_s, record.to_s) for record in readers])
         assert found_j == pytest.approx(truth_j, rel=1e-6)
     assert len({each.id for each in job.devices}) == len(job.devices)
 
 
-@given(shards())
+@given(records())
 def test_the_total_is_the_sum_of_devices_and_of_phases(made: list[RankRecord]) -> None:
     job = aggregate(made)
     by_device = {name: sum(span.joules.get(name, 0.0) for span in job.phases.values()) for name in NAMES}
@@ -107,13 +107,13 @@ def test_the_total_is_the_sum_of_devices_and_of_phases(made: list[RankRecord]) -
     assert job.total_j == pytest.approx(sum(sum(span.joules.values()) for span in job.phases.values()))
 
 
-@given(shards())
+@given(records())
 def test_a_shard_travels_as_json(made: list[RankRecord]) -> None:
-    sent = [RankRecord.from_dict(json.loads(json.dumps(shard.to_dict()))) for shard in made]
+    sent = [RankRecord.from_dict(json.loads(json.dumps(record.to_dict()))) for record in made]
     there, here = aggregate(sent), aggregate(made)
     assert there.total_j == pytest.approx(here.total_j)
     assert there.devices == here.devices
-    assert [shard.status for shard in there.shards] == [shard.status for shard in here.shards]
+    assert [record.status for record in there.records] == [record.status for record in here.records]
 
 
 def test_of_a_process_that_tells_twice_the_latest_counts() -> None:

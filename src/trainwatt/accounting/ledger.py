@@ -15,7 +15,7 @@ from trainwatt.accounting.timeline import Phase, Span, SpanKey, Timeline
 
 
 class EnergySource(Protocol):
-    """Protocol of a source of cumulative joules, e.g. a lease on a sampler."""
+    """Protocol of a source of cumulative joules, e.g. a subscription to a sampler."""
 
     def joules_at(self, time_s: float) -> dict[str, float]:
         """Return cumulative joules by device id at a time."""

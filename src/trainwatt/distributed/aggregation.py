@@ -22,14 +22,14 @@ class Job:
     Attributes:
         phases: the job by phase; joules of all devices, time, steps and entries of its leading process.
         devices: each device once.
-        shards: the aggregated records, by rank.
+        records: the aggregated records, by rank.
         epochs: number of closed epochs.
         status: the worst status of all processes.
     """
 
     phases: Mapping[Phase, Span] = field(default_factory=dict)
     devices: tuple[Device, ...] = ()
-    shards: tuple[RankRecord, ...] = ()
+    records: tuple[RankRecord, ...] = ()
     epochs: int = 0
     status: str = "finished"
 
@@ -41,25 +41,25 @@ class Job:
     @property
     def gaps_s(self) -> dict[str, float]:
         """Seconds without a reading, by device id; from the lowest rank that reads the device."""
-        return {name: gap_s for shard in reversed(self.shards) for name, gap_s in shard.gaps_s.items()}
+        return {name: gap_s for record in reversed(self.records) for name, gap_s in record.gaps_s.items()}
 
     @property
     def notes(self) -> dict[str, str]:
         """Errors of a device, by device id."""
-        return {name: note for shard in reversed(self.shards) for name, note in shard.notes.items()}
+        return {name: note for record in reversed(self.records) for name, note in record.notes.items()}
 
     @property
     def sampler_cpu_s(self) -> float:
         """CPU time spent on measuring, in all processes."""
-        return sum(shard.sampler_cpu_s for shard in self.shards)
+        return sum(record.sampler_cpu_s for record in self.records)
 
     @property
     def expected(self) -> int:
         """Largest world size that the records state, at least as many processes should exist."""
-        return max((shard.count for shard in self.shards), default=0)
+        return max((record.count for record in self.records), default=0)
 
 
-def aggregate(shards: Iterable[RankRecord]) -> Job:
+def aggregate(records: Iterable[RankRecord]) -> Job:
     """Aggregate rank records into a job.
 
     The order of the records does not matter, and duplicates count once. If several processes have read a device, its
@@ -67,27 +67,27 @@ def aggregate(shards: Iterable[RankRecord]) -> Job:
     did not measure. If such a time begins or ends within a slice, power is taken as constant in the slice.
 
     Args:
-        shards: records of one job; the latest record of each process counts.
+        records: records of one job; the latest record of each process counts.
     """
-    known = sorted(_latest(shards), key=lambda shard: (shard.rank, shard.from_s, shard.id))
+    known = sorted(_latest(records), key=lambda record: (record.rank, record.from_s, record.id))
     times = [_lead(group) for group in _side_by_side(known)]
-    phases = summed([_timed(shard.phases) for shard in times])
+    phases = summed([_timed(record.phases) for record in times])
     covered: dict[str, list[Stretch]] = {}
     devices: dict[str, Device] = {}
-    for shard in known:
-        for device in shard.devices:
+    for record in known:
+        for device in record.devices:
             devices.setdefault(device.id, device)
             taken = covered.setdefault(device.id, [])
-            for phase, joules in _beyond(shard, device.id, taken).items():
+            for phase, joules in _beyond(record, device.id, taken).items():
                 span = phases.setdefault(phase, Span())
                 span.joules[device.id] = span.joules.get(device.id, 0.0) + joules
-            taken.append((shard.from_s, shard.to_s))
+            taken.append((record.from_s, record.to_s))
     return Job(
         {phase: phases[phase] for phase in PHASES if phase in phases},
         tuple(devices.values()),
         tuple(known),
-        sum(shard.epochs for shard in times),
-        min((shard.status for shard in known), key=_badness, default="finished"),
+        sum(record.epochs for record in times),
+        min((record.status for record in known), key=_badness, default="finished"),
     )
 
 
@@ -110,30 +110,30 @@ def uncovered(from_s: float, to_s: float, taken: Sequence[Stretch]) -> float:
     return (free_s + max(0.0, to_s - at_s)) / (to_s - from_s)
 
 
-def _latest(shards: Iterable[RankRecord]) -> Iterable[RankRecord]:
+def _latest(records: Iterable[RankRecord]) -> Iterable[RankRecord]:
     by_id: dict[str, RankRecord] = {}
-    for shard in shards:
-        before = by_id.get(shard.id)
-        if before is None or _age(shard) > _age(before):
-            by_id[shard.id] = shard
+    for record in records:
+        before = by_id.get(record.id)
+        if before is None or _age(record) > _age(before):
+            by_id[record.id] = record
     return by_id.values()
 
 
-def _age(shard: RankRecord) -> tuple[float, bool, float]:
-    total_j = sum(span.total_j for span in shard.phases.values())
-    return shard.to_s, shard.status != "running", total_j
+def _age(record: RankRecord) -> tuple[float, bool, float]:
+    total_j = sum(span.total_j for span in record.phases.values())
+    return record.to_s, record.status != "running", total_j
 
 
-def _side_by_side(shards: Sequence[RankRecord]) -> Iterable[list[RankRecord]]:
+def _side_by_side(records: Sequence[RankRecord]) -> Iterable[list[RankRecord]]:
     """Yield groups of processes that ran at the same time; a restarted job has several."""
     group: list[RankRecord] = []
     end_s = 0.0
-    for shard in sorted(shards, key=lambda shard: (shard.from_s, shard.rank, shard.id)):
-        if group and shard.from_s >= end_s:
+    for record in sorted(records, key=lambda record: (record.from_s, record.rank, record.id)):
+        if group and record.from_s >= end_s:
             yield group
             group = []
-        end_s = max(end_s, shard.to_s) if group else shard.to_s
-        group.append(shard)
+        end_s = max(end_s, record.to_s) if group else record.to_s
+        group.append(record)
     if group:
         yield group
 
@@ -142,12 +142,12 @@ def _lead(group: Sequence[RankRecord]) -> RankRecord:
     """Return the process whose time and steps count: the lowest rank that finished, else the longest-lived."""
     return min(
         group,
-        key=lambda shard: (
-            shard.status != "finished",
-            0.0 if shard.status == "finished" else -shard.seconds,
-            shard.rank,
-            shard.from_s,
-            shard.id,
+        key=lambda record: (
+            record.status != "finished",
+            0.0 if record.status == "finished" else -record.seconds,
+            record.rank,
+            record.from_s,
+            record.id,
         ),
     )
 
@@ -156,15 +156,15 @@ def _timed(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
     return {phase: Span(span.seconds, {}, span.entries, span.steps) for phase, span in phases.items()}
 
 
-def _beyond(shard: RankRecord, device: str, taken: Sequence[Stretch]) -> dict[Phase, float]:
+def _beyond(record: RankRecord, device: str, taken: Sequence[Stretch]) -> dict[Phase, float]:
     """Return the joules of a device by phase in the time that no earlier record covers."""
-    part = uncovered(shard.from_s, shard.to_s, taken)
+    part = uncovered(record.from_s, record.to_s, taken)
     if part == 0:
         return {}
     if part == 1:
-        return {phase: span.joules[device] for phase, span in shard.phases.items() if device in span.joules}
+        return {phase: span.joules[device] for phase, span in record.phases.items() if device in span.joules}
     joules: dict[Phase, float] = {}
-    for from_s, to_s, phases in shard.slices:
+    for from_s, to_s, phases in record.slices:
         free = uncovered(from_s, to_s, taken)
         for phase, span in phases.items():
             if free and device in span.joules:

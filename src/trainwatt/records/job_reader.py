@@ -54,22 +54,22 @@ def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
         ValueError: if one is not a run folder of trainwatt, or every process was killed before it recorded its site.
     """
     runs = [run for folder in folders for run in _runs(Path(folder))]
-    known = [(shard, run) for run in runs for shard in shards_of(run)]
-    job = aggregate(shard for shard, _ in known)
+    known = [(record, run) for run in runs for record in records_of(run)]
+    job = aggregate(record for record, _ in known)
     ordered = sorted(known, key=lambda pair: (pair[0].from_s // 60, pair[0].rank, pair[0].from_s))
-    lead = next(((shard, run.summary) for shard, run in ordered if "site" in run.summary), None)
+    lead = next(((record, run.summary) for record, run in ordered if "site" in run.summary), None)
     if lead is None:
         raise ValueError("all processes were killed before they recorded their site and devices")
     return Summary.of(_summary(job, *lead), runs[0].folder)
 
 
-def shards_of(run: RecordedRun) -> Iterator[RankRecord]:
+def records_of(run: RecordedRun) -> Iterator[RankRecord]:
     """Yield the records of the processes in a run folder; a single-process run yields one."""
     summary = run.summary
     for state in summary.get("shards", ()):
-        shard = RankRecord.from_dict(state)
-        gone = run.status == "killed" and shard.status == "running"
-        yield replace(shard, status="killed") if gone else shard
+        record = RankRecord.from_dict(state)
+        gone = run.status == "killed" and record.status == "running"
+        yield replace(record, status="killed") if gone else record
     if "shards" not in summary:
         yield _alone(summary)
 
@@ -113,8 +113,8 @@ def _summary(job: Job, first: RankRecord, summary: Mapping[str, Any]) -> dict[st
     snapshot = RunSnapshot(
         run=summary["run"],
         status=job.status,
-        began_s=min(shard.from_s for shard in job.shards),
-        now_s=max(shard.to_s for shard in job.shards),
+        began_s=min(record.from_s for record in job.records),
+        now_s=max(record.to_s for record in job.records),
         phases={phase: phases[phase] for phase in PHASES if phase in phases},
         epoch={},
         epochs=job.epochs,
@@ -129,7 +129,7 @@ def _summary(job: Job, first: RankRecord, summary: Mapping[str, Any]) -> dict[st
     )
     kept = {name: summary[name] for name in ("site", "about", "projection")}
     made_of = {
-        "processes": {"count": max(job.expected, len(job.shards)), "joined": len(job.shards)},
-        "shards": [shard.to_dict() for shard in job.shards],
+        "processes": {"count": max(job.expected, len(job.records)), "joined": len(job.records)},
+        "shards": [record.to_dict() for record in job.records],
     }
     return snapshot.summary() | kept | made_of

@@ -24,8 +24,8 @@ def read(output_dir: Path, job: str, since_s: float) -> list[dict[str, Any]]:
         since_s: seconds since the Unix epoch; processes that ended earlier are left out.
     """
     summaries = (_summary(file, since_s) for file in output_dir.glob(f"*-rank-*/{SUMMARY}"))
-    shards = [shard for each in summaries if each["processes"]["job"] == job for shard in each["shards"]]
-    return [shard for shard in shards if shard["to_s"] >= since_s]
+    records = [record for each in summaries if each["processes"]["job"] == job for record in each["shards"]]
+    return [record for record in records if record["to_s"] >= since_s]
 
 
 def wait(output_dir: Path, job: str, since_s: float, count: int) -> Sequence[dict[str, Any]]:
@@ -40,7 +40,7 @@ def wait(output_dir: Path, job: str, since_s: float, count: int) -> Sequence[dic
     until_s = time.monotonic() + _LAST_S
     while True:
         found = read(output_dir, job, since_s)
-        ended = sum(shard["status"] != "running" for shard in found)
+        ended = sum(record["status"] != "running" for record in found)
         if ended >= count or not found or time.monotonic() > until_s:
             return found
         time.sleep(_POLL_S)

@@ -161,16 +161,16 @@ class JobAggregator:
         """
         if not self.several:
             return {}
-        shards = [self.rank_record(snapshot)]
+        records = [self.rank_record(snapshot)]
         if snapshot.status != "running":
-            shards += self._others.values()
+            records += self._others.values()
         return {
             "processes": {
                 "count": self.processes.world_size,
                 "joined": len(self._others) + 1,
                 "job": self.processes.job,
             },
-            "shards": [shard.to_dict() for shard in shards],
+            "shards": [record.to_dict() for record in records],
         }
 
 

@@ -27,7 +27,7 @@ class Snapshots:
         run: the run's name.
         settings: the user's.
         ledger: what happened so far.
-        lease: the devices.
+        subscription: the devices.
         since: when the run began, on both clocks.
         missing: what cannot be read here.
         training_kwh: energy of the training whose model this run uses; None if unknown.

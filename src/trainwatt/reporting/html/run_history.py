@@ -94,14 +94,14 @@ def _binned(amounts: Array, ends: Array, edges: Array) -> Array:
 
 def _other_ranks(run: RecordedRun, edges: Array) -> Array:
     """Return the joules of devices that only other ranks of the job have read."""
-    shards = [RankRecord.from_dict(state) for state in run.summary.get("shards", ())]
+    records = [RankRecord.from_dict(state) for state in run.summary.get("shards", ())]
     joules = np.zeros(len(edges) - 1)
-    seen = {device.id for shard in shards[:1] for device in shard.devices}
-    for shard in shards[1:]:
-        new = {device.id for device in shard.devices} - seen
+    seen = {device.id for record in records[:1] for device in record.devices}
+    for record in records[1:]:
+        new = {device.id for device in record.devices} - seen
         seen |= new
-        slices = list(shard.slices)
-        times = np.array([shard.from_s, *(part.to_s for part in slices)]) - shards[0].from_s
+        slices = list(record.slices)
+        times = np.array([record.from_s, *(part.to_s for part in slices)]) - records[0].from_s
         drawn = [sum(span.joules.get(name, 0.0) for span in part.phases.values() for name in new) for part in slices]
         joules += _binned(np.array(drawn), times, edges)
     return joules
