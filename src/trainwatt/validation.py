@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from typing import Any
 
 from trainwatt.errors import ArgumentError
 
@@ -17,6 +19,18 @@ def positive(argument: str, value: float, expected: str) -> float:
     if not number or not 0 < value < math.inf:
         raise ArgumentError(argument, value, expected)
     return float(value)
+
+
+def whole_number(argument: str, value: Any, expected: str = "a whole number") -> int:
+    """Return the value as a plain int, also that of another library's integer.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentError(argument, value, expected) from None
 
 
 def calibration(idle_w: float | None, full_w: float | None) -> None:

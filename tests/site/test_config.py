@@ -75,6 +75,9 @@ def test_what_is_said_goes_before_what_is_detected(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("pue = 0.5", r"trainwatt.toml: pue=0.5: expected a number of at least 1"),
+        ("pue = 12", r"trainwatt.toml: pue=12: expected a number of at most 5"),
+        ("carbon_intensity = 0.4", r"trainwatt.toml: carbon_intensity=0.4: .*400 gCO2e/kWh"),
+        ('zone = "FR"\ncloud = "aws/us-east-1"', r"trainwatt.toml: zone='FR': expected 'US-VA', where the cloud"),
         ('pue = "low"', r"trainwatt.toml: pue='low': expected a number"),
         ("pue = true", r"trainwatt.toml: pue=True: expected a number"),
         ("zone = 33", r"trainwatt.toml: zone=33: expected a string in quotes"),

@@ -70,9 +70,9 @@ def test_hardware_that_cannot_be_is_refused(arguments: dict[str, Any], message: 
 
 def test_a_runs_boards_are_counted_by_model_and_unknown_ones_left_out() -> None:
     h100, a100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB"
-    held = hardware_of([h100, a100, h100, "NVIDIA Mystery 9000"])
+    held = hardware_of([(h100, 1), (a100, 1 / 7), (h100, 1), ("NVIDIA Mystery 9000", 1)])
     assert [(hardware.device, hardware.count) for hardware in held] == [
         (embodied_factor(h100), 2),
-        (embodied_factor(a100), 1),
+        (embodied_factor(a100), 1 / 7),
     ]
     assert hardware_of([]) == ()

@@ -166,33 +166,35 @@ def test_a_projection_is_told_what_is_expected(api: GridApi) -> None:
 
 
 def test_a_projection_has_its_rest_at_the_intensity_that_is_forecast(api: GridApi) -> None:
-    api.intensity = lambda time_s: 60.0
-    hourly = LiveIntensity(Site(carbon_intensity=GreatBritain(base_url=api.url), environ={}))
     now_s = time.time()
+    api.intensity = lambda time_s: 200.0 if time_s <= now_s else 60.0
+    hourly = LiveIntensity(Site(carbon_intensity=GreatBritain(base_url=api.url), environ={}))
     while hourly.forecast(now_s, now_s + HOUR_S) is None:
         time.sleep(0.005)
-    hourly.before(300.0)
     so_far = hourly.site(now_s, 300.0)
-    whole = hourly.projected(so_far, 0.25, now_s, HOUR_S)
+    begin_s = now_s + HOUR_S
+    whole = hourly.projected(so_far, 0.25, begin_s, HOUR_S)
     assert whole is not None
-    assert so_far.carbon_intensity.value == pytest.approx(STATIC.carbon_intensity.value)
-    assert whole.carbon_intensity.value == pytest.approx(0.75 * STATIC.carbon_intensity.value + 0.25 * 60.0)
+    assert so_far.carbon_intensity.value == pytest.approx(200.0)
+    assert whole.carbon_intensity.value == pytest.approx(0.75 * 200.0 + 0.25 * 60.0)
     hourly.close()
     assert LiveIntensity(STATIC).projected(STATIC, 0.25, now_s, HOUR_S) is None
 
 
-def test_energy_of_before_is_at_the_static_factor() -> None:
-    hourly = LiveIntensity(Site(carbon_intensity=GreatBritain(base_url="http://127.0.0.1:9"), environ={}))
-    begin_s = this_hour_s()
-    assert hourly._feed is not None
-    hourly._feed._take(Fetched(time.time(), 0.0, (Interval(begin_s, begin_s + HOUR_S, 50.0),)))
-    hourly.before(300.0)
-    hourly.book(begin_s + 400, 350.0)
-    site = hourly.site(begin_s + 500, 400.0)
-    hourly.close()
-    assert site.live is not None
-    assert site.live.share == pytest.approx(0.25)
-    assert site.carbon_intensity.value == pytest.approx((100 * 50 + 300 * STATIC.carbon_intensity.value) / 400)
+def test_each_attempt_of_a_resumed_training_keeps_the_intensity_of_its_own_time(cache: Path) -> None:
+    begin_s = this_hour_s() - 3 * HOUR_S
+    first = Run(cache, {0: 300.0, 1: 100.0, 2: 50.0}, begin_s)
+    run_until(first.sampler, first.clock, first.clock.now_s + HOUR_S)
+    state = first.session.state_dict()
+    first.session.finish("interrupted")
+    second = Run(cache, {0: 100.0, 1: 50.0}, begin_s + HOUR_S)
+    second.session.load_state_dict(state)
+    report = second.report_after(1.5)
+    assert report.energy_kwh.central == pytest.approx(0.25, rel=1e-3)
+    assert report.footprint.co2e_kg.central == pytest.approx(0.1 * (300 + 100 + 50 / 2) / 1000, rel=0.01)
+    assert report.metrics()["footprint/co2e_kg"] == pytest.approx(report.footprint.co2e_kg.central)
+    assert report.site.carbon_intensity.value == pytest.approx(125 / 1.5, rel=0.01)
+    assert report.summary()["site"]["live"]["share"] == pytest.approx(1.0)
 
 
 def test_without_a_live_source_a_site_stays_as_it_is() -> None:

@@ -135,9 +135,13 @@ class Denmark:
         return (self.area or "DK").lower()
 
     def at(self, zone: str) -> Denmark:
-        """See :class:`trainwatt.live.provider.Provider`."""
-        _only("DK", zone)
-        return self
+        """See :class:`trainwatt.live.provider.Provider`; in a zone such as ``DK-DK1``, that price area."""
+        country, _, area = zone.partition("-")
+        if area not in ("DK1", "DK2") or self.area not in (None, area):
+            _only("DK", zone)
+            return self
+        _only("DK", country)
+        return replace(self, area=area)
 
     def actual(self, now_s: float) -> Sequence[Query]:
         """See :class:`trainwatt.live.provider.Provider`."""

@@ -52,6 +52,19 @@ def from_file(environ: Mapping[str, str], root: Path = Path("/")) -> Layer:
     return {key: _setting(path, key, value) for key, value in _parsed(path, text).items()}
 
 
+def folders(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[Path, ...]:
+    """Return the folders of configuration files: that of the file named by ``TRAINWATT_CONFIG``, else two usual ones.
+
+    Args:
+        environ: the environment variables.
+        root: folder that contains ``etc``.
+    """
+    if named := environ.get(_FILE):
+        return (Path(named).expanduser().parent,)
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    return (*([Path(home) / ".config"] if home else []), root / "etc")
+
+
 def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
     if named := environ.get(_FILE):
         path = Path(named).expanduser()
@@ -59,8 +72,7 @@ def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
             return path, path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArgumentError(_FILE, named, f"a readable TOML file; {error}") from None
-    home = environ.get("HOME") or environ.get("USERPROFILE")
-    for path in (*([Path(home) / ".config" / _NAME] if home else []), root / "etc" / _NAME):
+    for path in (folder / _NAME for folder in folders(environ, root)):
         # `Path.exists` raises if a parent folder is not accessible.
         if os.path.exists(path):  # noqa: PTH110
             return path, _read(path)

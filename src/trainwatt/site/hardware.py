@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +25,7 @@ class Hardware:
 
     Attributes:
         device: embodied emissions of one device, kgCO2e; see :func:`embodied_factor`.
-        count: number of devices.
+        count: number of devices; a fraction of one if it is shared, as a slice of a GPU is.
         chassis: embodied emissions of the server around eight of them, kgCO2e; None leaves it out.
         lifetime_years: years of service before replacement.
         utilisation: part of that time in which they work, above 0 and up to 1.
@@ -36,14 +35,14 @@ class Hardware:
     """
 
     device: Factor
-    count: int = 1
+    count: float = 1
     chassis: Factor | None = None
     lifetime_years: float = 5.0
     utilisation: float = 0.85
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ArgumentError("count", self.count, "at least 1")
+        if not 0 < self.count < math.inf:
+            raise ArgumentError("count", self.count, "a number above 0")
         if not 0 < self.lifetime_years < math.inf:
             raise ArgumentError("lifetime_years", self.lifetime_years, "a positive number of years")
         if not 0 < self.utilisation <= 1:
@@ -55,13 +54,16 @@ class Hardware:
         return (self.device, self.chassis) if self.chassis else (self.device,)
 
 
-def hardware_of(models: Iterable[str]) -> tuple[Hardware, ...]:
+def hardware_of(devices: Iterable[tuple[str, float]]) -> tuple[Hardware, ...]:
     """Return the devices of a run, without those of unknown models.
 
     Args:
-        models: one model name per device, as reported by its driver.
+        devices: model of each device, as reported by its driver, and the part of it that the run holds, 0 to 1.
     """
-    known = ((embodied_factor(model), count) for model, count in Counter(models).items())
+    counts: dict[str, float] = {}
+    for model, part in devices:
+        counts[model] = counts.get(model, 0) + part
+    known = ((embodied_factor(model), count) for model, count in counts.items())
     return tuple(Hardware(factor, count) for factor, count in known if factor is not None)
 
 

@@ -30,13 +30,8 @@ class LiveIntensity:
         self._feed = _feed_of(site)
         # Joules by time slot.
         self._slots: dict[int, float] = {}
-        self._total_j = self._earlier_j = 0.0
+        self._total_j = 0.0
         self._past: tuple[tuple[int, int], _Weighted] | None = None
-
-    def before(self, total_j: float) -> None:
-        """Add the energy of earlier attempts, whose times are unknown."""
-        self._earlier_j += total_j
-        self._total_j += total_j
 
     def book(self, wall_s: float, total_j: float) -> None:
         """Record the total energy at a time.
@@ -63,7 +58,7 @@ class LiveIntensity:
         """Return the weighted sum of all earlier slots; recomputed only if the source has new figures."""
         key = (feed.version, slot)
         if self._past is None or self._past[0] != key:
-            weighted = _Weighted(self._earlier_j)
+            weighted = _Weighted()
             for each, joules in self._slots.items():
                 if each != slot:
                     weighted = weighted.plus(joules, feed.at((each + 0.5) * _SLOT_S))

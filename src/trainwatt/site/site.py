@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainwatt.errors import ArgumentError
 from trainwatt.live.provider import Provider
-from trainwatt.site import config, grid_factors, tables
+from trainwatt.site import config, grid_factors, premises, tables
 from trainwatt.site.factor import Factor
-from trainwatt.site.layers import Layer, Setting, merged, place_of
+from trainwatt.site.layers import Layer, Limits, Setting, differ, merged, place_of
 from trainwatt.site.place import Place, find_place
+
+_log = logging.getLogger("trainwatt")
+
+# No grid emits more: those of Turkmenistan and Uzbekistan, the highest, have 1300 and 1100 gCO2e/kWh in the table.
+# The lowest published figures, of hydropower and nuclear grids, are about 2 gCO2e/kWh.
+_INTENSITY = Limits(
+    0, 2000, grid_factors.GRID_UNIT, smallest=1, why="no grid is outside", per_unit=(1000, "kgCO2e/kWh")
+)
+# Uptime Institute's surveys have had averages from 2.5 in 2007 to 1.54 in 2025.
+_PUE = Limits(1, 5, why="it is the energy of the whole data centre over that of its computers, seldom above 3")
+_WUE = Limits(0, 20, grid_factors.WATER_UNIT, why="the highest published figure of a cloud region is 2.75 L/kWh")
+_DEAREST_PER_KWH = 5.0
 
 
 class Live(NamedTuple):
@@ -31,6 +44,30 @@ class Live(NamedTuple):
     problem: str = ""
 
 
+class Contradiction(NamedTuple):
+    """Setting with different values for two sites.
+
+    Attributes:
+        argument: its name.
+        value: for the first site.
+        other: for the second site, with its origin.
+    """
+
+    argument: str
+    value: float | str
+    other: str
+
+
+# Arguments of a site, and the factors that they give.
+_ARGUMENTS = {
+    "carbon_intensity": "carbon_intensity",
+    "pue": "pue",
+    "wue": "wue",
+    "tariff": "price",
+    "market_intensity": "market",
+}
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Site:
     """Place of a run, and the emissions, water and cost of a kilowatt hour there.
@@ -40,18 +77,20 @@ class Site:
     ``/etc/trainwatt.toml``. All other factors are looked up offline. If the environment or the file names another place
     than a setting of higher precedence, all of its settings are ignored.
 
-    If both a zone and a cloud region are given, the zone determines grid and price, and the region PUE and WUE, even if
-    they are in different places. With a zone alone, the machine is taken to be outside a data centre.
+    If both a zone and a cloud region are given, the region must lie in the zone. The zone determines grid and price,
+    and the region PUE and WUE. Without a region, the defaults of PUE and WUE are those of a desktop, unless something
+    shows that the machine stands in a data centre: see :meth:`on_hardware`.
 
     Args:
-        zone: country (ISO 3166-1, two or three letters, or its name) or subdivision (ISO 3166-2).
+        zone: country (ISO 3166-1, two or three letters, or its name) or subdivision (ISO 3166-2). If no figure for a
+            subdivision is known, the mean of its country is used, with a range over all known grids and a warning.
         cloud: cloud region, ``provider/region``.
-        pue: power usage effectiveness, at least 1.
-        wue: litres per kWh of IT energy.
+        pue: power usage effectiveness, 1 to 5.
+        wue: litres per kWh of IT energy, up to 20.
         tariff: price per kWh, in the local currency.
-        carbon_intensity: gCO2e per kWh; or a live source: one of :mod:`trainwatt.live`, or its short name,
-            ``"electricitymaps"``, ``"gb"``, ``"dk"``, ``"dk1"`` or ``"dk2"``. The yearly mean is the fallback for times
-            without live figures.
+        carbon_intensity: gCO2e per kWh, 0 or from 1 to 2000; or a live source: one of :mod:`trainwatt.live`, or its
+            short name, ``"electricitymaps"``, ``"gb"``, ``"dk"``, ``"dk1"`` or ``"dk2"``. The yearly mean is the
+            fallback for times without live figures.
         market_intensity: gCO2e per kWh of the user's electricity contract, for market-based emissions alongside the
             location-based ones.
         environ: the environment variables.
@@ -71,6 +110,8 @@ class Site:
         currency: ISO 4217 code of the price; empty if unknown.
         market: gCO2e per kWh by contract; None if the user gives none.
         live: live source of the carbon intensity, if any, else None.
+        plug: energy at the plug over the energy that the devices report, as calibrated on this host; None if it was
+            not calibrated.
 
     Raises:
         ArgumentError: names the argument, variable or key, the given value and the expected one.
@@ -88,6 +129,8 @@ class Site:
     currency: str
     market: Factor | None
     live: Live | None
+    plug: Factor | None
+    _root: Path | None = field(repr=False, compare=False)
 
     def __init__(
         self,
@@ -113,7 +156,9 @@ class Site:
         }
         given = {key: Setting(value, key) for key, value in arguments.items() if value is not None}
         settings = merged([given, config.from_environment(environ), config.from_file(environ, root)])
-        _set(self, **_known(settings, environ, root))
+        _set(self, **_known(settings, environ, root), _root=root)
+        if self.zone not in tables.grids() and not (self.carbon_intensity.is_given or self.live):
+            _warn_of_mean(self)
 
     @classmethod
     def resolve(cls, **arguments: Any) -> Site:
@@ -123,7 +168,7 @@ class Site:
     @property
     def factors(self) -> tuple[Factor, ...]:
         """All factors of the site's footprints."""
-        known = (self.carbon_intensity, self.market, self.pue, self.wue, self.ewif, self.price)
+        known = (self.carbon_intensity, self.market, self.plug, self.pue, self.wue, self.ewif, self.price)
         return tuple(factor for factor in known if factor is not None)
 
     def moved(self, zone: str) -> Site:
@@ -145,14 +190,84 @@ class Site:
                 "zone", zone, f"a zone whose carbon intensity compares with that of {self.zone} ({kind})"
             )
         price = there.price if self.price and there.price and self.price.compares_with(there.price) else None
-        return _changed(there, pue=self.pue, wue=self.wue, price=price, currency=there.currency if price else "")
+        return _changed(
+            there,
+            plug=self.plug,
+            pue=self.pue,
+            wue=self.wue,
+            price=price,
+            currency=there.currency if price else "",
+        )
+
+    def calibrated(self, plug: Factor | None) -> Site:
+        """Return the same site with the plug factor of this host.
+
+        Args:
+            plug: energy at the plug over the energy that the devices report; None if it was not calibrated.
+        """
+        return _changed(self, plug=plug)
+
+    @property
+    def is_given(self) -> bool:
+        """True if the user has set the place: as an argument, by a variable, or in a file."""
+        return self.origin.startswith("given")
+
+    def contradiction(self, other: Site) -> Contradiction | None:
+        """Return the first setting that the user has given for both sites with different values, else None.
+
+        A guessed place and looked-up factors contradict nothing.
+        """
+        place = Place(self.zone, self.cloud, self.origin)
+        if self.is_given and other.is_given and differ(place, Place(other.zone, other.cloud, other.origin)):
+            argument, here = ("cloud", self.cloud) if self.cloud else ("zone", self.zone)
+            return Contradiction(argument, here, f"{other.cloud or other.zone} ({other.origin})")
+        for argument, name in _ARGUMENTS.items():
+            one, two = getattr(self, name), getattr(other, name)
+            if one and two and one.is_given and two.is_given and one.value != two.value:
+                return Contradiction(argument, one.value, f"{two.value:g} ({two.source})")
+        return None
+
+    def with_arguments_of(self, other: Site) -> Site:
+        """Return this place with the factors that were given as arguments of another site."""
+        given = {name: getattr(other, name) for name in _ARGUMENTS.values()}
+        changes = {name: factor for name, factor in given.items() if factor and factor.source == "given"}
+        if "price" in changes:
+            changes["currency"] = other.currency
+        return _changed(self, **changes) if changes else self
+
+    def on_hardware(self, gpus: Sequence[str], cpus: Sequence[str] = (), *, is_here: bool = True) -> Site:
+        """Return the site with the default PUE and WUE of what the run runs on; those that are given or known stay.
+
+        Data-centre GPUs, more than two GPUs, a batch job, a virtual machine and server hardware mean a data centre:
+        an unknown one, unless the site has a cloud region.
+
+        Args:
+            gpus: product names of the GPUs, one per GPU.
+            cpus: product names of the processors.
+            is_here: True if the run runs on this machine, whose processors and system files count as well.
+        """
+        place, root = Place(self.zone, self.cloud, self.origin), self._root if is_here else None
+        pue_is_own, wue_is_own = self.pue == grid_factors.pue(place), self.wue == grid_factors.wue(place)
+        if self.cloud is not None or not (pue_is_own or wue_is_own):
+            return self
+        sign = premises.sign_of_gpus(gpus) or (premises.sign_of_machine(cpus, root) if root else "")
+        if not sign:
+            return self
+        return _changed(
+            self,
+            pue=grid_factors.pue(place, sign) if pue_is_own else self.pue,
+            wue=grid_factors.wue(place, sign) if wue_is_own else self.wue,
+        )
 
     def static(self) -> Site:
-        """Return the site for comparisons, with the yearly mean of its grid in place of a live carbon intensity."""
-        if self.live is None:
-            return self
+        """Return the site for comparisons, with the yearly mean of its grid.
+
+        It stands in for a live carbon intensity, and for a cloud provider's own figure, whose basis is another one.
+        """
         place = Place(self.zone, self.cloud, self.origin)
-        return _changed(self, carbon_intensity=grid_factors.carbon_intensity(place), live=None)
+        if self.live is None and self.carbon_intensity != grid_factors.carbon_intensity(place):
+            return self
+        return _changed(self, carbon_intensity=grid_factors.table_intensity(place), live=None)
 
     def metered(self, mean: Factor, share: float, problem: str) -> Site:
         """Return the same site with the carbon intensity of a run so far.
@@ -193,18 +308,18 @@ class Site:
                 "ewif": self.ewif.to_dict(),
                 "price": self.price.to_dict() if self.price else None,
                 "market_intensity": self.market.to_dict() if self.market else None,
+                "plug": self.plug.to_dict() if self.plug else None,
             },
         }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Site:
         """Restore a site from :meth:`to_dict`; a live source is not queried again, but its figure is kept."""
-        site, factors = cls.__new__(cls), {**state["factors"]}
+        site, factors = cls.__new__(cls), {"plug": None, **state["factors"]}
         factors["market"] = factors.pop("market_intensity")
         known = {name: factor and Factor(**factor) for name, factor in factors.items()}
-        _set(
-            site, **{name: state[name] for name in ("zone", "name", "cloud", "origin", "currency")}, **known, live=None
-        )
+        plain = {name: state[name] for name in ("zone", "name", "cloud", "origin", "currency")}
+        _set(site, **plain, **known, live=None, _root=None)
         return site
 
 
@@ -233,21 +348,22 @@ def _known(settings: Layer, environ: Mapping[str, str], root: Path) -> dict[str,
     live = _live(settings)
     place = place_of(settings) or _place_of(live, settings) or find_place(None, None, environ, root)
     price, currency = _price(place.zone, settings)
-    pue = _given(settings, "pue", "PUE", 1, "")
-    wue = _given(settings, "wue", "WUE", 0, grid_factors.WATER_UNIT)
+    sign = premises.sign_of_environment(environ)
+    pue, wue = _given(settings, "pue", "PUE", _PUE), _given(settings, "wue", "WUE", _WUE)
     return {
         "zone": place.zone,
-        "name": tables.grids()[place.zone]["name"],
+        "name": tables.zone_name(place.zone),
         "cloud": place.cloud,
         "origin": place.origin,
         "carbon_intensity": _intensity(place, settings, live),
-        "pue": pue or grid_factors.facility(place, "PUE", "pue", ""),
-        "wue": wue or grid_factors.facility(place, "WUE", "wue_l_per_kwh", grid_factors.WATER_UNIT),
+        "pue": pue or grid_factors.pue(place, sign),
+        "wue": wue or grid_factors.wue(place, sign),
         "ewif": grid_factors.water_of_the_grid(place.zone),
         "price": price,
         "currency": currency,
-        "market": _given(settings, "market_intensity", "market-based carbon intensity", 0, grid_factors.GRID_UNIT),
+        "market": _given(settings, "market_intensity", "market-based carbon intensity", _INTENSITY),
         "live": live and Live(_bound(live, place.zone, settings)),
+        "plug": None,
     }
 
 
@@ -284,19 +400,39 @@ def _bound(live: Provider, zone: str, settings: Layer) -> Provider:
 
 def _intensity(place: Place, settings: Layer, live: Provider | None) -> Factor:
     """Return the static carbon intensity, valid until a live source has figures."""
-    own = None if live else _given(settings, "carbon_intensity", "carbon intensity", 0, grid_factors.GRID_UNIT)
+    own = None if live else _given(settings, "carbon_intensity", "carbon intensity", _INTENSITY)
     return own or grid_factors.carbon_intensity(place)
 
 
 def _price(zone: str, settings: Layer) -> tuple[Factor | None, str]:
     """Return the price and its currency; a tariff is in local currency, which may differ from that of the table."""
     local = grid_factors.local_currency(zone)
-    if given := _given(settings, "tariff", "price", 0, f"{local}/kWh"):
+    if given := _given(settings, "tariff", "price", _price_limits(local)):
         return given, local
     price = grid_factors.price(zone)
     return price, price.unit.partition("/")[0] if price else ""
 
 
-def _given(settings: Layer, key: str, name: str, least: float, unit: str) -> Factor | None:
+def _price_limits(currency: str) -> Limits:
+    """Return the plausible prices in a currency; all of at least 0 if the currency is unknown."""
+    unit = f"{currency}/kWh"
+    return Limits(0, _DEAREST_PER_KWH, unit, why="more is a price per MWh") if currency else Limits(0, unit=unit)
+
+
+def _given(settings: Layer, key: str, name: str, limits: Limits) -> Factor | None:
     each = settings.get(key)
-    return Factor.given(name, each.number(least, unit), unit, each.source) if each else None
+    return Factor.given(name, each.number(limits), limits.unit, each.source) if each else None
+
+
+def _warn_of_mean(site: Site) -> None:
+    """Warn that the carbon intensity of an area is that of its country."""
+    factor = site.carbon_intensity
+    _log.warning(
+        "trainwatt: no carbon intensity of %s is known: the mean of %s is used, %.0f gCO2e/kWh (%.2g to %.4g, the "
+        "range of all known grids). If you know the area's, give carbon_intensity= in gCO2e/kWh",
+        site.zone,
+        tables.grid(site.zone)["name"],
+        factor.value,
+        factor.low,
+        factor.high,
+    )

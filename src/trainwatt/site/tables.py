@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import pkgutil
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
@@ -13,35 +14,51 @@ Row = Mapping[str, str]
 
 WORLD = "WORLD"
 
-# The table only names the country of US regions; their states are public knowledge.
-_US_STATES = {
-    "aws/us-east-1": "VA",
-    "aws/us-east-2": "OH",
-    "aws/us-west-1": "CA",
-    "aws/us-west-2": "OR",
-    "azure/centralus": "IA",
-    "azure/eastus": "VA",
-    "azure/eastus2": "VA",
-    "azure/eastus3": "GA",
-    "azure/northcentralus": "IL",
-    "azure/southcentralus": "TX",
-    "azure/westcentralus": "WY",
-    "azure/westus": "CA",
-    "azure/westus2": "WA",
-    "azure/westus3": "AZ",
-    "gcp/us-central1": "IA",
-    "gcp/us-central2": "OK",
-    "gcp/us-east1": "SC",
-    "gcp/us-east2": "GA",
-    "gcp/us-east4": "VA",
-    "gcp/us-east5": "OH",
-    "gcp/us-south1": "TX",
-    "gcp/us-west1": "OR",
-    "gcp/us-west2": "CA",
-    "gcp/us-west3": "UT",
-    "gcp/us-west4": "NV",
-    "ovh/us-hillsboro": "OR",
-    "ovh/us-vint_hill": "VA",
+# The table only names the country of a region; in these countries, grids differ by area. The places are the providers'
+# own: Montréal, Toronto, Calgary, Québec; Beijing, Hebei, Ningxia, Shanghai; and the states of the United States.
+_AREAS = {
+    "aws/ca-central-1": "CA-QC",
+    "aws/ca-west-1": "CA-AB",
+    "azure/canadacentral": "CA-ON",
+    "azure/canadaeast": "CA-QC",
+    "gcp/northamerica-northeast1": "CA-QC",
+    "gcp/northamerica-northeast2": "CA-ON",
+    "ovh/ca-beauharnois": "CA-QC",
+    "ovh/ca-toronto": "CA-ON",
+    "aws/cn-north-1": "CN-BJ",
+    "aws/cn-northwest-1": "CN-NX",
+    "azure/chinaeast": "CN-SH",
+    "azure/chinaeast2": "CN-SH",
+    "azure/chinanorth": "CN-BJ",
+    "azure/chinanorth2": "CN-BJ",
+    "azure/chinanorth3": "CN-HE",
+    "aws/us-east-1": "US-VA",
+    "aws/us-east-2": "US-OH",
+    "aws/us-west-1": "US-CA",
+    "aws/us-west-2": "US-OR",
+    "azure/centralus": "US-IA",
+    "azure/eastus": "US-VA",
+    "azure/eastus2": "US-VA",
+    "azure/eastus3": "US-GA",
+    "azure/northcentralus": "US-IL",
+    "azure/southcentralus": "US-TX",
+    "azure/westcentralus": "US-WY",
+    "azure/westus": "US-CA",
+    "azure/westus2": "US-WA",
+    "azure/westus3": "US-AZ",
+    "gcp/us-central1": "US-IA",
+    "gcp/us-central2": "US-OK",
+    "gcp/us-east1": "US-SC",
+    "gcp/us-east2": "US-GA",
+    "gcp/us-east4": "US-VA",
+    "gcp/us-east5": "US-OH",
+    "gcp/us-south1": "US-TX",
+    "gcp/us-west1": "US-OR",
+    "gcp/us-west2": "US-CA",
+    "gcp/us-west3": "US-UT",
+    "gcp/us-west4": "US-NV",
+    "ovh/us-hillsboro": "US-OR",
+    "ovh/us-vint_hill": "US-VA",
 }
 
 
@@ -51,17 +68,50 @@ def grids() -> dict[str, Row]:
     return {row["zone"]: row for row in rows("grids.csv")}
 
 
+def country_of(zone: str) -> str:
+    """Return the country of a zone; the zone itself if it is one, or the world."""
+    return zone.partition("-")[0]
+
+
+def grid(zone: str) -> Row:
+    """Return the grid of a zone; for an area without figures, such as ``DE-BY``, that of its country."""
+    return grids().get(zone) or grids()[country_of(zone)]
+
+
+def zone_name(zone: str) -> str:
+    """Return the name of a zone; for an area without figures, it names the country whose mean is used."""
+    return grid(zone)["name"] if zone in grids() else f"{zone} (mean of {grid(zone)['name']})"
+
+
+@cache
+def area_figures(country: str) -> tuple[float, ...]:
+    """Return the figures for areas of a country, in gCO2e/kWh, ascending: of its subdivisions and of cloud providers.
+
+    Empty if they do not show that the areas differ.
+    """
+    areas = {float(row["gco2e_per_kwh"]) for zone, row in grids().items() if zone.startswith(f"{country}-")}
+    own = {row["provider_gco2e_per_kwh"] for row in regions().values() if row["country"] == country}
+    figures = sorted(areas | {float(figure) for figure in own if figure})
+    return tuple(figures) if len(figures) > 1 else ()
+
+
 @cache
 def zones_called() -> dict[str, list[str]]:
-    """Return zones by every accepted name in capitals: two- and three-letter codes, subdivisions, names.
+    """Return zones by every accepted name, folded: two- and three-letter codes, subdivisions, names.
 
     Several zones may share a name, e.g. Georgia, but never a code.
     """
     called: defaultdict[str, list[str]] = defaultdict(list)
     for zone, row in grids().items():
-        called[row["name"].upper()].append(zone)
+        called[folded(row["name"])].append(zone)
     countries = {row["iso3"]: [zone] for zone, row in grids().items() if row["zone_type"] == "country"}
     return {**called, **countries, **{zone: [zone] for zone in grids()}}
+
+
+def folded(name: str) -> str:
+    """Return a name in capitals without accents and outer spaces, for a lookup."""
+    plain = unicodedata.normalize("NFKD", name.strip().upper())
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
 @cache
@@ -71,9 +121,8 @@ def regions() -> dict[str, Row]:
 
 
 def region_zone(region: str) -> str:
-    """Return the grid zone of a cloud region: its US state if known, else its country."""
-    state = _US_STATES.get(region)
-    return f"US-{state}" if state else regions()[region]["zone"]
+    """Return the grid zone of a cloud region: its state or province if its figure is known, else its country."""
+    return _AREAS.get(region) or regions()[region]["zone"]
 
 
 @cache
