@@ -1,4 +1,5 @@
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,11 @@ from standins.linux_host import GENOA_VM, LinuxHost
 from trainwatt.power.host import boot_id, cpu_catalog
 
 DATA = Path(cpu_catalog.__file__).with_name("data")
+
+
+def catalogue() -> list[dict[str, str]]:
+    with (DATA / "cpu_tdp.csv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,10 @@ DATA = Path(cpu_catalog.__file__).with_name("data")
         ("AMD Ryzen 7 7730U with Radeon Graphics", 15),
         ("AMD FX(tm)-8350 Eight-Core Processor", 125),
         ("Apple M2 Pro", 35),
+        ("AMD Ryzen Threadripper PRO 3995WX 64-Cores", 280),
+        ("Intel(R) Xeon(R) CPU E5-2680 0 @ 2.70GHz", 130),
+        ("Intel(R) Core(TM)2 Duo CPU     E8400  @ 3.00GHz", 65),
+        ("INTEL(R) XEON(R) PLATINUM 8480+", 350),
     ],
 )
 def test_a_processor_is_known_by_the_name_that_the_system_gives_it(name: str, tdp_w: float) -> None:
@@ -36,11 +46,72 @@ def test_a_name_that_is_not_in_the_table_is_not_guessed_at(name: str) -> None:
 
 
 def test_each_name_in_the_table_is_found_under_itself_and_has_a_sane_figure() -> None:
-    with (DATA / "cpu_tdp.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = catalogue()
     assert len({row["name"] for row in rows}) == len(rows) == 4661
     assert all(cpu_catalog.normalise(row["name"]) == row["name"] for row in rows)
     assert all(0.5 < float(row["tdp_w"]) < 700 for row in rows)
+
+
+SPELLINGS = (
+    "  {upper}  ",
+    "Intel(R) {name} CPU @ 2.20GHz",
+    "Intel(R) {name} 2.20GHz",
+    "12th Gen Intel(R) {name}",
+    "1st Gen {name} CPU  0 @ 2.60GHz",
+    "AMD {name} 64-Cores",
+    "AMD {name} 16-Core Processor",
+    "AMD {name} Eight-Core Processor                ",
+    "Quad-Core AMD {name}",
+    "{name} with Radeon Graphics",
+    "AMD {name} w/ Radeon 780M Graphics",
+    "AMD {name} Radeon R7, 12 Compute Cores 4C+8G",
+    "{first}(tm) {rest} Processor",
+    "{first}\u2122 {rest} (95W)",
+    "{first}\u00ae {rest}",
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_each_processor_is_found_in_the_spelling_of_any_vendor(spelling: str) -> None:
+    wrong = {}
+    for row in catalogue():
+        first, _, rest = row["name"].partition(" ")
+        name = spelling.format(name=row["name"], upper=row["name"].upper(), first=first, rest=rest)
+        if cpu_catalog.tdp_w(name) != float(row["tdp_w"]):
+            wrong[name] = cpu_catalog.tdp_w(name)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "spelling"),
+    [
+        (r" (v\d)$", r"\1"),  # E3-1240V2
+        (r"-", " "),
+        (r"(i[3579])-(\d{3})([a-z]+)$", r"\1 CPU       \3 \2  @ 2.40GHz"),  # i5 CPU M 520
+    ],
+)
+def test_spaces_and_hyphens_do_not_matter(pattern: str, spelling: str) -> None:
+    for row in catalogue():
+        assert cpu_catalog.tdp_w(re.sub(pattern, spelling, row["name"])) == float(row["tdp_w"]), row["name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "known"),
+    [
+        ("AMD EPYC 7742 64-Core Processor", 128, True),
+        ("AMD Ryzen Threadripper PRO 3995WX 64-Cores", 128, True),
+        ("AMD Ryzen 7 5800H with Radeon Graphics", 16, True),
+        ("AMD Opteron(tm) Processor 6376", 12, False),
+        ("Intel(R) Core(TM) i9-13900K", 32, True),
+        ("Intel(R) Core(TM) i7-4770 CPU @ 3.40GHz", 8, True),
+        ("Intel(R) Core(TM) i5 CPU         750  @ 2.67GHz", 4, True),
+        ("Intel(R) Core(TM) Ultra 9 285K", 24, True),
+        ("Intel(R) Xeon(R) CPU E5-2620 v3 @ 2.40GHz", 12, False),
+    ],
+)
+def test_a_chips_threads_follow_from_its_name_or_roughly_from_its_power(name: str, threads: int, known: bool) -> None:
+    found, is_known = cpu_catalog.chip_threads(name, 72.0)
+    assert (found, is_known) == (threads, known)
 
 
 def test_watts_per_cpu_are_those_of_servers_and_what_stands_in_is_a_row_of_its_own() -> None:

@@ -66,14 +66,38 @@ def test_power_stays_between_idle_and_full_load_even_when_ticks_run_ahead_or_bac
         before_j += spent_j
 
 
-def test_time_that_ran_ahead_of_the_clock_is_counted_later() -> None:
+def test_ticks_that_ran_ahead_of_the_clock_are_counted_later() -> None:
     clock, load = VirtualClock(0.0), Load()
     estimate = CpuEstimate(DEVICE, idle_w=0, full_w=10, cpus=1, busy_s=load, clock=clock)
-    load.busy_s += 1.5
+    load.busy_s += 1.05
     clock.now_s += 1.0
     assert estimate.joules() == pytest.approx(10.0)
     clock.now_s += 1.0
-    assert estimate.joules() == pytest.approx(15.0)
+    assert estimate.joules() == pytest.approx(10.5)
+
+
+@pytest.mark.parametrize("cpus", [1, 4, 64])
+def test_a_count_far_ahead_of_the_clock_charges_no_rest_afterwards(cpus: int) -> None:
+    clock, load = VirtualClock(0.0), Load()
+    estimate = CpuEstimate(DEVICE, idle_w=10, full_w=110, cpus=cpus, busy_s=load, clock=clock)
+    load.busy_s += 600.0 * cpus
+    clock.now_s += 60.0
+    assert estimate.joules() == pytest.approx(60 * 110)
+    clock.now_s += 600.0
+    assert estimate.joules() == pytest.approx(60 * 110 + 600 * 10, abs=0.1 * 100 + 1e-6)
+
+
+def test_more_cpus_than_granted_count_while_they_are_busy() -> None:
+    """8 of 64 CPUs are granted, but nothing enforces it: all 64 are used for a minute."""
+    clock, load = VirtualClock(0.0), Load()
+    estimate = CpuEstimate(DEVICE, idle_w=8, full_w=88, cpus=8, busy_s=load, most_cpus=64, clock=clock)
+    for _ in range(60):
+        load.busy_s += 64.0
+        clock.now_s += 1.0
+        estimate.joules()
+    assert estimate.joules() == pytest.approx(60 * (8 + 64 * 10))
+    clock.now_s += 600.0
+    assert estimate.joules() == pytest.approx(60 * (8 + 64 * 10) + 600 * 8)
 
 
 def test_a_whole_server_is_charged_by_the_design_power_of_all_its_chips(tmp_path: Path) -> None:
@@ -147,6 +171,180 @@ def test_a_container_with_a_quota_is_charged_for_it_and_for_its_own_load(tmp_pat
         host.write_cgroup("cpuacct/cpuacct.usage", "13000000000\n")
     clock.now_s += 8.0
     assert estimate.joules() == pytest.approx(8 * (estimate.idle_w + estimate.full_w) / 2)
+
+
+DESKTOP = {
+    "vendor_id": "GenuineIntel",
+    "cpu family": "6",
+    "model": "167",
+    "model name": "11th Gen Intel(R) Core(TM) i7-11700K @ 3.60GHz",
+    "stepping": "1",
+}
+
+
+@pytest.mark.parametrize("sockets", [1, 2, 8])
+def test_a_virtual_machine_on_a_desktop_chip_gets_its_threads_of_the_chip(tmp_path: Path, sockets: int) -> None:
+    """8 of the 16 threads of a chip of 125 W, however many sockets the virtual machine shows."""
+    estimate = estimate_on(LinuxHost(tmp_path, cpus=8, sockets=sockets, facts=DESKTOP, virtual=True), VirtualClock())
+    assert estimate.full_w == pytest.approx(0.75 * 125 * 8 / 16)
+    assert estimate.idle_w == pytest.approx(0.10 * 125 * 8 / 16)
+    assert "8 of 16 logical CPUs" in estimate.device.note
+
+
+@pytest.mark.parametrize(
+    ("name", "cpus", "chips"),
+    [
+        ("AMD Ryzen 9 7950X 16-Core Processor", 4, 4 / 32),
+        ("AMD Ryzen Threadripper PRO 3995WX 64-Cores", 16, 16 / 128),
+        ("AMD FX(tm)-8350 Eight-Core Processor", 2, None),
+        ("Intel(R) Core(TM) i9-13900K", 8, 8 / 32),
+        ("Intel(R) Core(TM) i7-4770 CPU @ 3.40GHz", 8, 1.0),
+    ],
+)
+def test_each_cpu_of_a_virtual_machine_is_a_part_of_a_chip(
+    tmp_path: Path, name: str, cpus: int, chips: float | None
+) -> None:
+    tdp_w = cpu_catalog.tdp_w(name)
+    assert tdp_w is not None
+    facts = {"vendor_id": "Other", "model name": name}
+    estimate = estimate_on(LinuxHost(tmp_path, cpus=cpus, sockets=cpus, facts=facts, virtual=True), VirtualClock())
+    # Without a number of threads, a chip has one per 6 W.
+    assert estimate.full_w == pytest.approx(0.75 * (tdp_w * chips if chips else 6.0 * cpus))
+    if chips is None:
+        assert estimate.device.low < 0.3
+        assert estimate.device.high > 2
+
+
+def test_sockets_with_one_cpu_each_are_parts_of_chips_also_if_the_hypervisor_hides(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=8, sockets=8, facts=DESKTOP)
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(0.75 * 125 / 2)
+
+
+def test_a_container_that_shows_its_own_cpus_only_gets_those(tmp_path: Path) -> None:
+    """LXC shows 4 of 16 CPUs in /proc/cpuinfo, with the siblings of the whole chip."""
+    host = LinuxHost(tmp_path, cpus=4, facts=DESKTOP | {"siblings": "16"})
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(0.75 * 125 / 4)
+
+
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_whole_machine_gets_whole_chips(tmp_path: Path, sockets: int) -> None:
+    host = LinuxHost(tmp_path, cpus=16 * sockets, sockets=sockets, facts=DESKTOP | {"siblings": "16"})
+    assert estimate_on(host, VirtualClock()).full_w == pytest.approx(0.75 * 125 * sockets)
+
+
+@pytest.mark.parametrize(
+    ("path", "mountinfo", "folder"),
+    [
+        # In a namespace of its own: our group shows as the root, and we are in a group beside it or below it.
+        ("0::/../app", "", ""),
+        ("0::/../../../pod/main", "", "pod/"),
+        ("0::/../../../pod/main", "", "pod/main/"),
+        # The mounted group is above the namespace.
+        ("0::/main", "31 23 0:28 /.. /sys/fs/cgroup ro - cgroup2 cgroup rw\n", ""),
+        ("0::/../pod/main", "31 23 0:28 /.. /sys/fs/cgroup ro - cgroup2 cgroup rw\n", "pod/"),
+        # Without a namespace of its own: paths are those of the host, and our group is mounted.
+        ("0::/kubepods/pod1/main", "31 23 0:28 /kubepods/pod1/main /sys/fs/cgroup ro - cgroup2 cgroup rw\n", ""),
+        ("0::/kubepods/pod1/main", "31 23 0:28 /kubepods/pod1 /sys/fs/cgroup ro - cgroup2 cgroup rw\n", "main/"),
+        # Version 2 beside version 1.
+        ("4:memory:/\n0::/pod", "", "unified/pod/"),
+    ],
+)
+def test_the_limit_of_a_container_is_found_wherever_its_group_is_mounted(
+    tmp_path: Path, path: str, mountinfo: str, folder: str
+) -> None:
+    host = LinuxHost(tmp_path, cpus=8)
+    host.write("self/cgroup", f"{path}\n")
+    host.write("self/mountinfo", mountinfo)
+    host.write_cgroup(f"{folder}cpu.max", "200000 100000\n")
+    host.write_cgroup(f"{folder}cpu.stat", "usage_usec 7000000\n")
+    clock = VirtualClock()
+    estimate = estimate_on(host, clock)
+    assert estimate.full_w == pytest.approx(0.75 * 225 * 2 / 8)
+    host.write_cgroup(f"{folder}cpu.stat", "usage_usec 17000000\n")
+    clock.now_s += 10.0
+    assert estimate.joules() == pytest.approx(10 * (estimate.idle_w + estimate.full_w) / 2)
+
+
+def test_a_group_of_version_1_is_found_by_its_mount(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path, cpus=8)
+    host.write("self/cgroup", "4:cpu,cpuacct:/docker/abc\n3:memory:/docker/abc\n")
+    options = "cgroup cgroup rw,cpu,cpuacct"
+    host.write("self/mountinfo", f"9 8 0:1 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - {options}\n")
+    host.write_cgroup("cpu,cpuacct/cpu.cfs_quota_us", "400000\n")
+    host.write_cgroup("cpu,cpuacct/cpu.cfs_period_us", "100000\n")
+    host.write_cgroup("cpu,cpuacct/cpuacct.usage", "0\n")
+    clock = VirtualClock()
+    estimate = estimate_on(host, clock)
+    assert estimate.full_w == pytest.approx(0.75 * 225 * 4 / 8)
+    host.write_cgroup("cpu,cpuacct/cpuacct.usage", "40000000000\n")
+    clock.now_s += 10.0
+    assert estimate.joules() == pytest.approx(10 * estimate.full_w)
+
+
+def test_the_load_of_a_group_beside_ours_is_not_ours(tmp_path: Path) -> None:
+    """A process that was put into a container from outside sees the container's group, but is not in it."""
+    clock = VirtualClock()
+    host = LinuxHost(tmp_path, cpus=8)
+    host.write("self/cgroup", "0::/../other\n")
+    host.write_cgroup("cpu.max", "200000 100000\n")
+    host.write_cgroup("cpu.stat", "usage_usec 0\n")
+    host.write_cgroup("cgroup.procs", "4000001\n")
+    estimate = estimate_on(host, clock)
+    assert estimate.full_w == pytest.approx(0.75 * 225 * 2 / 8)
+    host.write_cgroup("cpu.stat", "usage_usec 20000000\n")
+    clock.now_s += 10.0
+    assert estimate.joules() < 10 * estimate.idle_w + 0.5 * estimate.full_w
+
+
+POD = "0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-abc.scope\n"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "environ", "place", "warn"),
+    [
+        (POD, {}, "Kubernetes pod", True),
+        ("0::/\n", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "Kubernetes pod", True),
+        ("4:cpu:/docker/abc\n", {}, "container", False),
+        ("0::/\n", {"SLURM_JOB_ID": "7"}, "SLURM job", True),
+    ],
+)
+def test_a_pod_without_limits_is_told_that_the_whole_machine_counts(
+    tmp_path: Path, cgroup: str, environ: dict[str, str], place: str, warn: bool
+) -> None:
+    host = LinuxHost(tmp_path, cpus=64)
+    host.write("self/cgroup", cgroup)
+    # Requests become weights, which limit nothing.
+    host.write_cgroup("cpu.weight", "157\n")
+    host.write_cgroup("cpu.max", "max 100000\n")
+    found = cpu_model.find(environ=environ, proc_root=host.proc_root, sys_root=host.sys_root)
+    (missing,) = found.missing
+    assert missing.source == f"CPU limit of this {place}"
+    assert "64 logical CPUs" in missing.why
+    assert 'scope="process"' in missing.remedy
+    assert missing.warn == warn
+    assert missing.why in found.meters[0].device.note
+    ours = cpu_model.find(scope="process", environ=environ, proc_root=host.proc_root, sys_root=host.sys_root)
+    assert not ours.missing
+
+
+def test_a_namespace_of_its_own_is_a_container(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path)
+    (host.proc_root / "self/ns").mkdir()
+    (host.proc_root / "self/ns/cgroup").symlink_to("cgroup:[4026531835]")
+    assert not cpu_model.find(environ={}, proc_root=host.proc_root, sys_root=host.sys_root).missing
+    (host.proc_root / "self/ns/cgroup").unlink()
+    (host.proc_root / "self/ns/cgroup").symlink_to("cgroup:[4026532001]")
+    (missing,) = cpu_model.find(environ={}, proc_root=host.proc_root, sys_root=host.sys_root).missing
+    assert missing.source == "CPU limit of this container"
+
+
+def test_a_machine_or_a_pod_with_limits_is_told_nothing(tmp_path: Path) -> None:
+    host = LinuxHost(tmp_path)
+    assert not cpu_model.find(environ={}, proc_root=host.proc_root, sys_root=host.sys_root).missing
+    host.write("self/cgroup", POD)
+    host.write_cgroup("cpu.max", "200000 100000\n")
+    host.write_cgroup("cpu.stat", "usage_usec 0\n")
+    assert not cpu_model.find(environ={}, proc_root=host.proc_root, sys_root=host.sys_root).missing
 
 
 def test_no_quota_charges_the_whole_machine(tmp_path: Path) -> None:

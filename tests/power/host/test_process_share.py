@@ -141,13 +141,11 @@ def test_a_board_without_a_counter_is_shared_too(nvml_library: standin.Library, 
     assert watts == pytest.approx([100.0] * len(watts), rel=0.02)
 
 
-@pytest.mark.parametrize("why", ["driver", "container", "slices"])
+@pytest.mark.parametrize("why", ["driver", "container"])
 def test_where_it_cannot_be_told_the_whole_board_counts_and_says_so(
     nvml_library: standin.Library, host: Path, why: str
 ) -> None:
     board = standin.h100(standin.Constant(400), processes=(0,), process_utilisation=why != "driver")
-    if why == "slices":
-        board = standin.h100(standin.Constant(400), slices=(standin.Slice("MIG-1", 3, 1),))
     if why == "container":
         (host / "self/ns/pid").unlink()
         (host / "self/ns/pid").symlink_to("pid:[4026532999]")
@@ -155,6 +153,18 @@ def test_where_it_cannot_be_told_the_whole_board_counts_and_says_so(
     assert joules == pytest.approx(board_j, rel=0.01)
     assert device.method == "measured"
     assert "the whole GPU is counted" in device.note
+
+
+def test_in_a_container_a_slice_counts_whole_with_its_share_of_the_board(
+    nvml_library: standin.Library, host: Path
+) -> None:
+    (host / "self/ns/pid").unlink()
+    (host / "self/ns/pid").symlink_to("pid:[4026532999]")
+    slices = (standin.Slice("MIG-1", 3, 1),)
+    board = standin.h100(standin.Constant(400), slices=slices, processes=(OTHERS,), process_slices=(0,))
+    device, joules, board_j = part_of_board(nvml_library, host, board)
+    assert joules == pytest.approx(board_j * 3 / 7, rel=0.01)
+    assert device.method == "estimated"
 
 
 def test_our_memory_is_a_part_of_what_is_in_use() -> None:
@@ -168,6 +178,47 @@ def test_our_memory_is_a_part_of_what_is_in_use() -> None:
         clock.now_s += 11.0
         assert share() == pytest.approx((ours + 300e6) / (10 * ours), rel=0.15)
         child.communicate()
+
+
+def test_memory_of_a_worker_counts_within_seconds() -> None:
+    clock = VirtualClock()
+    ours = proportional_bytes(os.getpid())
+    share = MemoryShare(lambda: 10 * ours, clock)
+    before = share()
+    with subprocess.Popen([sys.executable, "-c", HOLDS_300_MB], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        # A look costs milliseconds here. One that costs more is repeated less often.
+        clock.now_s += 10.0
+        assert share() == pytest.approx(before + 300e6 / (10 * ours), rel=0.15)
+        child.communicate()
+
+
+def test_ticks_by_which_the_machine_lags_are_made_up_for() -> None:
+    """The kernel counts our time exactly, but that of the machine in ticks, now before and now after it."""
+    ours_s, everyones_s = 0.0, 0.0
+    share = CpuShare(lambda: ours_s, lambda: everyones_s)
+    share()
+    attributed_s = 0.0
+    for turn in range(100):
+        ours_s += 1.0
+        step_s = 0.96 if turn % 2 else 1.04
+        everyones_s += step_s
+        attributed_s += share() * step_s
+    assert attributed_s == pytest.approx(100.0, rel=0.005)
+
+
+def test_a_burst_of_time_is_not_charged_for_minutes_afterwards() -> None:
+    ours_s, everyones_s = 0.0, 0.0
+    share = CpuShare(lambda: ours_s, lambda: everyones_s)
+    share()
+    ours_s, everyones_s = 500.0, 10.0
+    assert share() == 1.0
+    attributed_s = 0.0
+    for _ in range(100):
+        everyones_s += 10.0
+        attributed_s += share() * 10.0
+    assert attributed_s <= 1.0
 
 
 def test_a_share_that_cannot_be_read_is_no_reading() -> None:

@@ -1,7 +1,8 @@
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,9 @@ from standins.linux_host import GENOA_VM, ROME_SERVER, LinuxHost
 from standins.powercap import AMD_RANGE_J, INTEL_RANGE_J, PowercapTree, unprivileged
 from standins.waves import Square
 from trainwatt.errors import SourceError, SourceLostError
-from trainwatt.power.device import Counter, Found
+from trainwatt.power.device import Counter, Device, Found
 from trainwatt.power.host import rapl
+from trainwatt.testing import VirtualClock, VirtualSampler
 
 
 @pytest.fixture
@@ -250,3 +252,146 @@ def test_a_counter_is_a_measurement_by_the_processors_name(tmp_path: Path) -> No
     assert cpu.device.name == "AMD EPYC 7742 64-Core Processor (package-0)"
     assert {cpu.device.method, ram.device.method} == {"measured"}
     assert cpu.watts() is None
+
+
+def joules_of(meters: Iterable[Counter]) -> list[float]:
+    return [meter.joules() for meter in meters]
+
+
+def counted_j(before: Iterable[float], after: Iterable[float], range_j: float = INTEL_RANGE_J) -> float:
+    return sum((b - a) % range_j for a, b in zip(before, after, strict=True))
+
+
+@given(
+    sockets=st.integers(1, 2),
+    dies=st.integers(1, 4),
+    start_j=st.floats(0, AMD_RANGE_J),
+    time_s=st.floats(0.01, 200),
+    mirrored=st.booleans(),
+)
+def test_dies_that_show_one_counter_count_once(*, sockets, dies, start_j, time_s, mirrored) -> None:
+    wave = Square(60.0, 170.0)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = PowercapTree(
+            Path(folder), sockets=sockets, dies=dies, mirrored=mirrored, wave=wave, start_j=start_j, range_j=AMD_RANGE_J
+        )
+        found = counters(rapl.find(root=tree.root, boot_id="b"))
+        before = joules_of(found)
+        tree.advance(time_s)
+        after = joules_of(found)
+    packages = sockets if mirrored else sockets * dies
+    true_j = 1.25 * wave.energy_j(time_s) * packages
+    assert len(found) == 2 * packages
+    assert counted_j(before, after, AMD_RANGE_J) == pytest.approx(true_j, abs=1e-4)
+
+
+class Measured(NamedTuple):
+    joules: dict[str, float]
+    devices: tuple[Device, ...]
+    gaps_s: dict[str, float]
+    notes: dict[str, str]
+
+
+def measured_j(
+    tree: PowercapTree, seconds: float, *, events: Mapping[float, Callable[[], object]] | None = None
+) -> Measured:
+    """Energy of a tree's packages by the sampler, read each second in virtual time."""
+    clock = VirtualClock()
+    sampler, begin_s = VirtualSampler(clock), clock.now_s
+    meters = [meter for meter in counters(rapl.find(root=tree.root, boot_id="b")) if meter.device.kind == "cpu"]
+    subscription = sampler.subscribe(meters)
+    due = dict(events or {})
+    while (since_s := clock.now_s - begin_s) < seconds:
+        for at_s in [at_s for at_s in due if at_s <= since_s]:
+            due.pop(at_s)()
+        tree.advance(since_s)
+        next_s = sampler.tick()
+        clock.now_s = min(max(next_s, clock.now_s + 1e-3), begin_s + seconds)
+    tree.advance(seconds)
+    sampler.tick(woken=True)
+    after, before = subscription.joules_at(clock.now_s), subscription.joules_at(begin_s)
+    joules = {device: after[device] - before[device] for device in after}
+    return Measured(joules, subscription.devices, subscription.gaps_s, subscription.notes)
+
+
+def test_two_mirrored_dies_of_a_threadripper_are_one_device(tmp_path: Path) -> None:
+    """68 W on the meter of the board's supply, where two zones of 68 W each were counted as 137 W."""
+    tree = PowercapTree(
+        tmp_path, dies=2, mirrored=True, children=(), wave=Square(68.0, 68.0), start_j=60_000.0, range_j=AMD_RANGE_J
+    )
+    measured = measured_j(tree, 600.0)
+    assert measured.joules == {"cpu:b/package-0-die-0": pytest.approx(68 * 600, rel=1e-6)}
+    assert "package-0-die-1: the same counter" in measured.devices[0].note
+    assert not measured.gaps_s
+
+
+@pytest.mark.parametrize("second_w", [20.0, 69.0, 80.0, 200.0])
+def test_counters_that_agree_at_the_start_by_accident_all_count_in_the_end(tmp_path: Path, second_w: float) -> None:
+    tree = PowercapTree(tmp_path, sockets=2, children=(), wave=Square(68.0, 68.0), range_j=AMD_RANGE_J)
+    first, second = tree.packages()
+    second.start_j, second.wave = first.start_j, Square(second_w, second_w)
+    second.write(0.0)
+    measured = measured_j(tree, 1200.0)
+    assert measured.joules == {"cpu:b/package-0": pytest.approx((68 + second_w) * 1200, rel=1e-5)}
+    assert "includes package-1" in measured.devices[0].note
+    assert not measured.gaps_s
+
+
+def test_a_reading_between_two_updates_is_no_disagreement(tmp_path: Path) -> None:
+    """Mirrored zones, of which the second is written a moment later."""
+    tree = PowercapTree(tmp_path, dies=2, mirrored=True, children=(), wave=Square(68.0, 68.0))
+    (cpu,) = counters(rapl.find(root=tree.root, boot_id="b"))
+    before_j = cpu.joules()
+    for second in range(1, 61):
+        tree.packages()[0].write(float(second))
+        if second % 7 == 0:
+            cpu.joules()
+        tree.packages()[1].write(float(second))
+        cpu.joules()
+    assert cpu.joules() - before_j == pytest.approx(68 * 60)
+
+
+def test_a_decided_die_is_read_no_more(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path, dies=2, mirrored=True, children=(), wave=Square(200.0, 200.0), start_j=5.0)
+    (cpu,) = counters(rapl.find(root=tree.root, boot_id="b"))
+    for second in range(60):
+        tree.advance(float(second))
+        cpu.joules()
+    tree.packages()[1].remove()
+    tree.packages()[0].write(60.0)
+    assert cpu.joules() == pytest.approx(5 + 200 * 60)
+
+
+@pytest.mark.parametrize("start_j", [10_000.0, 40_000.0, 64_000.0, 65_400.0])
+def test_a_reset_of_a_package_adds_no_energy_that_was_not_drawn(tmp_path: Path, start_j: float) -> None:
+    """A suspension resets the counters of 65 kJ; this was taken for a wrap-around of up to 19.6 kJ."""
+    tree = PowercapTree(
+        tmp_path, sockets=2, children=(), wave=Square(100.0, 100.0), start_j=start_j, range_j=AMD_RANGE_J
+    )
+    events = {30.5: lambda: [zone.reset(30.5) for zone in tree.packages()]}
+    measured = measured_j(tree, 60.0, events=events)
+    assert measured.joules == {f"cpu:b/package-{n}": pytest.approx(6000, abs=5) for n in (0, 1)}
+    assert all(1 <= gap_s <= 2 for gap_s in measured.gaps_s.values())
+    assert all("was reset" in note for note in measured.notes.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "constraints_w", "max_w"),
+    [
+        ("AMD EPYC 7742 64-Core Processor", (), 675.0),
+        ("a CPU that nobody knows", (), None),
+        ("a CPU that nobody knows", (0, 205), 615.0),
+        ("a CPU that nobody knows", (15,), 250.0),
+        ("a CPU that nobody knows", (500, 600), 1_000.0),
+    ],
+)
+def test_a_package_is_believed_as_far_as_its_rating_allows(
+    tmp_path: Path, name: str, constraints_w: tuple[float, ...], max_w: float | None
+) -> None:
+    tree = PowercapTree(tmp_path / "tree")
+    host = LinuxHost(tmp_path / "host", facts={**ROME_SERVER, "model name": name})
+    for number, watts in enumerate(constraints_w):
+        (tree.packages()[0].path / f"constraint_{number}_max_power_uw").write_text(f"{watts * 1_000_000}\n")
+    cpu, ram = counters(rapl.find(root=tree.root, proc_root=host.proc_root))
+    assert cpu.device.max_w == max_w
+    assert (cpu.device.bound_w, ram.device.bound_w) == (max_w or 1_000.0, 500.0)

@@ -1,4 +1,4 @@
-"""Identity of the machine: the part of a device id that is the same in every process on the machine."""
+"""Identities of the machine: of its present boot, which is a part of device ids, and of the host."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from pathlib import Path
 import psutil
 
 _MINUTE_S = 60
+
+
+def host_id(*, root: Path = Path("/")) -> str:
+    """Return an identity of this host that stays the same when it boots again: 16 hexadecimal digits.
+
+    It is a hash of the host's name and of systemd's machine id, if there is one: a machine id alone may be that of the
+    image from which a cluster's nodes were made.
+
+    Args:
+        root: Folder that contains ``etc``.
+    """
+    try:
+        machine = (root / "etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    return hashlib.sha256(f"trainwatt|{platform.node()}|{machine}".encode()).hexdigest()[:16]
 
 
 def boot_id(*, proc_root: Path = Path("/proc")) -> str:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainwatt.power.host.pseudo_file import KeptFile
 from trainwatt.units import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+REMEDY = 'scope="process" counts only the share of this process and its children; or set a limit'
+"""Advice if a container or a job has no limit."""
 
 _NANO = 1e-9
 _STAT_BYTES = 16_384
+_PROCESSES = "cgroup.procs"
+
+# Inodes of the machine's first namespaces: Linux, include/linux/proc_ns.h.
+_HOSTS = {"cgroup": "cgroup:[4026531835]", "pid": "pid:[4026531836]"}
+_POD_VARIABLE = "KUBERNETES_SERVICE_HOST"
+_POD_PATH = re.compile(r"kubepods")
+_CONTAINER_PATH = re.compile(r"docker[-/]|libpod|cri-?o|containerd|/lxc|/garden/|/ecs/|podman")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +35,13 @@ class CpuQuota:
 
     Attributes:
         cpus: CPU-seconds per second that the group may use, e.g. 2.5.
-        busy_s: Reads the group's CPU time so far, in CPU-seconds; raises OSError or ValueError.
+        busy_s: Reads the group's CPU time so far, in CPU-seconds; raises OSError or ValueError. None if this process is
+            not in the group that can be read.
         group_id: Identity of the group, the same for all processes in it.
     """
 
     cpus: float
-    busy_s: Callable[[], float]
+    busy_s: Callable[[], float] | None
     group_id: str
 
 
@@ -46,6 +60,46 @@ class MemoryLimit:
     group_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class CpuGroup:
+    """Group of processes whose CPU time the kernel counts.
+
+    Attributes:
+        busy_s: Reads their CPU time so far, in CPU-seconds; raises OSError or ValueError.
+        pids: Reads the ids of its present processes; raises OSError or ValueError. 0 is a process that this one cannot
+            see.
+    """
+
+    busy_s: Callable[[], float]
+    pids: Callable[[], frozenset[int]]
+
+
+class _Mount(NamedTuple):
+    """Mounted hierarchy of groups.
+
+    Attributes:
+        root: Path in the hierarchy of the group that is mounted.
+        top: Folder of that group.
+    """
+
+    root: Sequence[str]
+    top: Path
+
+
+class _Group(NamedTuple):
+    """Group of ours, or one above it.
+
+    Attributes:
+        folder: Its folder.
+        top: Folder of the topmost group that can be seen.
+        ours: False if this process is not in it: in a container, that of another one may be seen.
+    """
+
+    folder: Path
+    top: Path
+    ours: bool = True
+
+
 def cpu_quota(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> CpuQuota | None:
     """Return the tightest CPU quota on this process; None if there is none.
 
@@ -53,9 +107,10 @@ def cpu_quota(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys"))
         proc_root: Mount point of procfs.
         sys_root: Mount point of sysfs.
     """
+    cpuacct = _mount("cpuacct", proc_root, sys_root)
     quotas = [
-        *(quota for folder in _groups("", proc_root, sys_root) if (quota := _quota_v2(folder))),
-        *(quota for folder in _groups("cpu", proc_root, sys_root) if (quota := _quota_v1(folder, sys_root))),
+        *(quota for group in _groups("", proc_root, sys_root) if (quota := _quota_v2(group))),
+        *(quota for group in _groups("cpu", proc_root, sys_root) if (quota := _quota_v1(group, cpuacct.top))),
     ]
     return min(quotas, key=lambda quota: quota.cpus, default=None)
 
@@ -70,11 +125,82 @@ def memory_limit(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys
         sys_root: Mount point of sysfs.
     """
     files = [
-        *(folder / "memory.max" for folder in _groups("", proc_root, sys_root)),
-        *(folder / "memory.limit_in_bytes" for folder in _groups("memory", proc_root, sys_root)),
+        *(group.folder / "memory.max" for group in _groups("", proc_root, sys_root)),
+        *(group.folder / "memory.limit_in_bytes" for group in _groups("memory", proc_root, sys_root)),
     ]
     limits = [_memory_limit(file.parent, int(text)) for file in files if (text := _text(file)).isdigit()]
     return min(limits, key=lambda limit: limit.limit_bytes, default=None)
+
+
+def own_group(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> CpuGroup | None:
+    """Return the innermost group of this process whose CPU time can be read; None if there is none.
+
+    A group that contains other groups is left out.
+
+    Args:
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
+    """
+    for controller in ("", "cpuacct"):
+        group = next(_groups(controller, proc_root, sys_root), None)
+        if group is None or not group.ours or _contains_groups(group.folder):
+            continue
+        if (busy_s := _busy_clock(group.folder)) and (group.folder / _PROCESSES).is_file():
+            return CpuGroup(busy_s, functools.partial(_pids, group.folder / _PROCESSES))
+    return None
+
+
+def named_group_s(
+    names: Sequence[re.Pattern[str]], *, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")
+) -> Callable[[], float] | None:
+    """Return a function that reads the CPU-seconds of a group above this process; None if there is no such group.
+
+    Args:
+        names: Patterns of the names of the group and its parents, innermost first, without gaps.
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
+    """
+    for controller in ("", "cpuacct"):
+        for group in _groups(controller, proc_root, sys_root):
+            folders = (group.folder, *group.folder.parents)
+            fits = all(name.fullmatch(folder.name) for name, folder in zip(names, folders, strict=False))
+            if group.ours and fits and (busy_s := _busy_clock(group.folder)):
+                return busy_s
+    return None
+
+
+def container(*, environ: Mapping[str, str] = os.environ, proc_root: Path = Path("/proc")) -> str:
+    """Return ``"Kubernetes pod"`` or ``"container"`` if this process runs in one; else an empty string.
+
+    Args:
+        environ: Environment variables.
+        proc_root: Mount point of procfs.
+    """
+    paths = _text(proc_root / "self/cgroup")
+    if environ.get(_POD_VARIABLE) or _POD_PATH.search(paths):
+        return "Kubernetes pod"
+    isolated = any(_namespace(proc_root, kind) not in ("", host) for kind, host in _HOSTS.items())
+    if isolated or _CONTAINER_PATH.search(paths):
+        return "container"
+    return ""
+
+
+def _pids(file: Path) -> frozenset[int]:
+    return frozenset(map(int, file.read_text(encoding="ascii").split()))
+
+
+def _contains_groups(folder: Path) -> bool:
+    try:
+        return any(child.is_dir() for child in folder.iterdir())
+    except OSError:
+        return True
+
+
+def _namespace(proc_root: Path, kind: str) -> str:
+    try:
+        return str((proc_root / "self/ns" / kind).readlink())
+    except OSError:
+        return ""
 
 
 def _memory_limit(folder: Path, limit_bytes: int) -> MemoryLimit:
@@ -92,44 +218,107 @@ def _used_bytes(stat: KeptFile) -> int:
     return used + (facts.get("shmem", 0) if "anon" in facts else facts.get("total_shmem", 0))
 
 
-def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[Path]:
-    """Yield our group and its parents, innermost first; a container may show its own group as the root."""
+def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[_Group]:
+    """Yield our group and its parents as far as they can be seen, innermost first.
+
+    Args:
+        controller: Controller of version 1, or an empty string for version 2.
+        proc_root: Mount point of procfs.
+        sys_root: Mount point of sysfs.
+    """
     path = _group_path(controller, proc_root)
-    top = sys_root / "fs/cgroup" / controller
-    if path is None or not top.is_dir():
+    mount = _mount(controller, proc_root, sys_root)
+    if path is None or not mount.top.is_dir():
         return
-    folder = top / path
-    while folder != top:
+    parts, known = _below(path, mount)
+    folders = [mount.top.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+    for folder in folders:
         if folder.is_dir():
-            yield folder
-        folder = folder.parent
-    yield top
+            yield _Group(folder, mount.top, ours=known or _holds_us(folder))
 
 
-def _group_path(controller: str, proc_root: Path) -> str | None:
+def _below(path: Sequence[str], mount: _Mount) -> tuple[Sequence[str], bool]:
+    """Return the path of our group below the mounted one, and False if this is a guess.
+
+    Both paths are relative to the same group, that of the namespace, so that they may begin with ``..``. If our group
+    is not below the mounted one, we were put into a container from outside, or the path is that on the host. The
+    longest end of the path that begins below the mounted group is then taken, or else that group itself.
+    """
+    root = list(mount.root)
+    if list(path[: len(root)]) == root and ".." not in path[len(root) :]:
+        below = path[len(root) :]
+        if mount.top.joinpath(*below[:1]).is_dir():
+            return below, True
+    names = [name for name in path if name != ".."]
+    ends = (names[first:] for first in range(len(names) + 1))
+    return next(end for end in ends if mount.top.joinpath(*end[:1]).is_dir()), False
+
+
+def _holds_us(folder: Path) -> bool:
+    """Return False if a group and those in it list their processes, and we are none of them."""
+    try:
+        lists = [file.read_text(encoding="ascii").split() for file in folder.rglob(_PROCESSES)]
+    except (OSError, ValueError):
+        return True
+    return not lists or any(str(os.getpid()) in pids for pids in lists)
+
+
+def _group_path(controller: str, proc_root: Path) -> list[str] | None:
     """Return our path in a hierarchy, from lines such as ``4:cpu,cpuacct:/job`` and, for version 2, ``0::/job``."""
     for line in _text(proc_root / "self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
-        if controller in controllers.split(",") and ".." not in path:
-            return path.lstrip("/")
+        if controller in controllers.split(","):
+            return [part for part in path.split("/") if part]
     return None
 
 
-def _quota_v2(folder: Path) -> CpuQuota | None:
-    quota, _, period = _text(folder / "cpu.max").partition(" ")
-    if not (quota.isdigit() and period.isdigit()):
-        return None
-    stat = KeptFile(folder / "cpu.stat")
-    return CpuQuota(int(quota) / int(period), lambda: _usage_s(stat), _group_id(folder))
+def _mount(controller: str, proc_root: Path, sys_root: Path) -> _Mount:
+    """Find the mount of a hierarchy, whose line is ``… root mount-point … - type source options``; see proc(5)."""
+    for line in _text(proc_root / "self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        where, what = before.split(), after.split()
+        if len(where) > 4 and len(what) > 2 and _is_hierarchy(controller, what[0], what[2]):
+            point = Path(where[4])
+            top = sys_root / point.relative_to("/sys") if point.is_relative_to("/sys") else point
+            if top.is_dir():
+                return _Mount([part for part in where[3].split("/") if part], top)
+    top = sys_root / "fs/cgroup" / controller
+    unified = top / "unified"
+    return _Mount([], unified if not controller and unified.is_dir() else top)
 
 
-def _quota_v1(folder: Path, sys_root: Path) -> CpuQuota | None:
-    quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+def _is_hierarchy(controller: str, kind: str, options: str) -> bool:
+    return kind == "cgroup2" if not controller else kind == "cgroup" and controller in options.split(",")
+
+
+def _quota_v2(group: _Group) -> CpuQuota | None:
+    quota, _, period = _text(group.folder / "cpu.max").partition(" ")
+    return _quota(quota, period, group, group.folder)
+
+
+def _quota_v1(group: _Group, cpuacct: Path) -> CpuQuota | None:
+    quota, period = _text(group.folder / "cpu.cfs_quota_us"), _text(group.folder / "cpu.cfs_period_us")
+    return _quota(quota, period, group, cpuacct / group.folder.relative_to(group.top))
+
+
+def _quota(quota: str, period: str, group: _Group, counted: Path) -> CpuQuota | None:
     if not (quota.isdigit() and period.isdigit()):
         return None
-    group = folder.relative_to(sys_root / "fs/cgroup/cpu")
-    usage = KeptFile(sys_root / "fs/cgroup/cpuacct" / group / "cpuacct.usage")
-    return CpuQuota(int(quota) / int(period), lambda: int(usage.read()) * _NANO, _group_id(folder))
+    busy_s = _busy_clock(counted) if group.ours else None
+    return CpuQuota(int(quota) / int(period), busy_s, _group_id(group.folder))
+
+
+def _busy_clock(folder: Path) -> Callable[[], float] | None:
+    """Return a function that reads a group's CPU time; None if it is not counted."""
+    usage, stat = folder / "cpuacct.usage", KeptFile(folder / "cpu.stat")
+    if usage.is_file():
+        kept = KeptFile(usage)
+        return lambda: int(kept.read()) * _NANO
+    try:
+        _usage_s(stat)
+    except (OSError, ValueError):
+        return None
+    return lambda: _usage_s(stat)
 
 
 def _usage_s(stat: KeptFile) -> float:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import csv
+import functools
 import platform
 import re
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from trainwatt.power.host import cpu_platform
+
 _DATA = Path(__file__).with_name("data")
 
-# Matches FX(tm)-8350, but not Core(TM)2.
 _MARK_IN_WORD = re.compile(r"\((?:r|tm)\)(?=-)")
 _NOISE = re.compile(
     r"""\((?:r|tm|c)\)|[\u00ae\u2122\u200b]  # marks
-    |\s+@.*$                                  # clock
+    |\s*@.*$                                  # clock
     |\s+(?:with|w/)\s.*$                      # with Radeon Graphics
+    |\s+radeon\s.*$                           # Radeon R7, 12 Compute Cores 4C+8G
     |\(.*?\)                                  # (95W), (Skylake, IBRS)
-    |\b\d+th\sgen\b
-    |\b(?:\d+|dual|triple|quad|six|eight|twelve|sixteen)-core\b
-    |\b(?:processor|cpu|apu|soc|intel|amd)\b
+    |\b\d+(?:st|nd|rd|th)\sgen\b
+    |\b(?:\d+|dual|triple|quad|six|eight|twelve|sixteen)[-\s]cores?\b
+    |\b(?:processors?|cpus?|apu|soc|intel|amd|genuine)\b
     """,
     re.VERBOSE,
 )
+# A clock without @; the first Xeons of a series have no "v2" but a "0"; the form of 2010, "i5 M 520" for i5-520M.
+_CLOCK = re.compile(r"\s(\d+(?:\.\d+)?)\s?[gm]hz$")
+_FIRST = re.compile(r"\s0$")
+_OLD_CORE = re.compile(r"\b(i[3579]) (?:([a-z]{1,2}) )?(\d{3})\b")
+_CORES = re.compile(r"\b(\d+)[-\s]core", re.IGNORECASE)
 
 # Numbers from Linux's arch/x86/include/asm/intel-family.h; only those of servers, whose names cloud providers hide.
 _INTEL_MODELS: dict[int, str] = {
@@ -68,6 +74,35 @@ _ARM_PARTS: dict[int, tuple[str, str]] = {
     0xD40: ("Arm Neoverse V1", "Graviton3"),
     0xD4F: ("Arm Neoverse V2", "Graviton4"),
 }
+_TDP_W_PER_THREAD = 6.0
+_THREADS = tuple(
+    (re.compile(pattern), threads)
+    for pattern, threads in (
+        (r"\bi3-[1-9]\d{2}\D*$|\bi3-[2-9]\d{3}", 4),
+        (r"\bi3-1\d{4}", 8),
+        (r"\bi5-[1-9]\d{2}\D*$|\bi5-[2-7]\d{3}", 4),
+        (r"\bi5-[89]\d{3}", 6),
+        (r"\bi5-1[01]\d{3}", 12),
+        (r"\bi5-1[2-4]\d{3}", 16),
+        (r"\bi7-[1-9]\d{2}\D*$|\bi7-[2-79]\d{3}", 8),
+        (r"\bi7-8\d{3}", 12),
+        (r"\bi7-1[01]\d{3}", 16),
+        (r"\bi7-12\d{3}", 20),
+        (r"\bi7-13\d{3}", 24),
+        (r"\bi7-14\d{3}", 28),
+        (r"\bi9-(?:9|11)\d{3}", 16),
+        (r"\bi9-10\d{3}", 20),
+        (r"\bi9-12\d{3}", 24),
+        (r"\bi9-1[34]\d{3}", 32),
+        (r"\bcore ultra 5\b", 14),
+        (r"\bcore ultra 7\b", 20),
+        (r"\bcore ultra 9\b", 24),
+        (r"\bryzen (?:ai )?3\b", 8),
+        (r"\bryzen (?:ai )?5\b", 12),
+        (r"\bryzen (?:ai )?7\b", 16),
+        (r"\bryzen (?:ai )?9\b", 24),
+    )
+)
 _IN_NAME: dict[str, str] = {
     "cascadelake": "Cascade Lake",
     "skylake": "Skylake",
@@ -97,6 +132,8 @@ class CpuInfo:
         threads: Number of logical CPUs in all sockets together.
         virtual: True in a virtual machine, where sockets and threads may differ from those of the hardware.
         microarchitecture: Row of ``data/cpu_watts_per_vcpu.csv``; None if no row fits.
+        chip_threads: Number of logical CPUs of one chip, from the system; None if it does not report it, or reports
+            that of a virtual machine.
     """
 
     name: str
@@ -105,6 +142,17 @@ class CpuInfo:
     threads: int
     virtual: bool
     microarchitecture: str | None
+    chip_threads: int | None = None
+
+    @property
+    def shows_part(self) -> bool:
+        """True if the system shows only some CPUs of the chips, so that the number of sockets says nothing.
+
+        This is so in a virtual machine, and in a container that shows its own CPUs only.
+        """
+        one_each = self.sockets == self.threads > 1
+        fewer = self.chip_threads is not None and self.threads < self.chip_threads * self.sockets
+        return self.virtual or one_each or fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +186,16 @@ def parse_cpuinfo(text: str) -> CpuInfo:
     values = _values(text)
     first = {key: found[0] for key, found in values.items()}
     name, architecture = _name_and_microarchitecture(first)
+    virtual = "hypervisor" in first.get("flags", "").split()
+    siblings = _number(first.get("siblings"))
     return CpuInfo(
         name=name or platform.machine() or "unknown CPU",
         vendor=first.get("vendor_id", ""),
         sockets=len(set(values.get("physical id", ()))) or 1,
         threads=len(values.get("processor", ())) or psutil.cpu_count() or 1,
-        virtual="hypervisor" in first.get("flags", "").split(),
+        virtual=virtual,
         microarchitecture=architecture,
+        chip_threads=siblings if siblings > 0 and not virtual else None,
     )
 
 
@@ -206,6 +257,7 @@ def normalise(name: str) -> str:
     >>> normalise("Intel(R) Xeon(R) CPU E5-2620 v3 @ 2.40GHz")
     'xeon e5-2620 v3'
     """
+    # FX(tm)-8350 is one word, Core(TM)2 is two.
     plain = _MARK_IN_WORD.sub("", name.casefold())
     return " ".join(_NOISE.sub(" ", plain).split())
 
@@ -214,12 +266,64 @@ def tdp_w(name: str) -> float | None:
     """Return the thermal design power of one chip in watts; None if the table does not include it.
 
     Args:
-        name: Model name, which must match exactly after `normalise`.
+        name: Model name in a vendor's or a system's spelling. It must match exactly after `normalise`, except for
+            spaces and hyphens.
     """
-    key = normalise(name)
+    names, joined = _tdp_table()
+    spellings = list(_spellings(normalise(name)))
+    watts = (table.get(_joined(each) if table is joined else each) for table in (names, joined) for each in spellings)
+    return next((each for each in watts if each is not None), None)
+
+
+def _spellings(plain: str) -> Iterator[str]:
+    """Yield the forms under which the table may have a normalised name."""
+    yield plain
+    yield _CLOCK.sub("", plain)
+    yield _CLOCK.sub(r" \1", plain)
+    yield _FIRST.sub("", plain)
+    yield _OLD_CORE.sub(lambda found: f"{found[1]}-{found[3]}{found[2] or ''}", plain)
+
+
+def _joined(plain: str) -> str:
+    return plain.replace(" ", "").replace("-", "")
+
+
+@functools.cache
+def _tdp_table() -> tuple[dict[str, float], dict[str, float]]:
+    """Return the watts by name, and by name without spaces and hyphens if this is unambiguous."""
     with (_DATA / "cpu_tdp.csv").open(encoding="utf-8", newline="") as lines:
         next(lines)
-        return next((float(row[1]) for row in csv.reader(lines) if row[0] == key), None)
+        names = {row[0]: float(row[1]) for row in csv.reader(lines)}
+    joined: dict[str, set[float]] = {}
+    for name, watts in names.items():
+        joined.setdefault(_joined(name), set()).add(watts)
+    return names, {name: watts.pop() for name, watts in joined.items() if len(watts) == 1}
+
+
+def chip_threads(name: str, tdp_w: float) -> tuple[float, bool]:
+    """Estimate the number of logical CPUs of a whole chip.
+
+    AMD's names often give the number of cores. For Intel's Core and AMD's Ryzen, the number is the most frequent one
+    of chips of the same tier and generation (Intel ARK and AMD's product table, 2025): it is exact for three quarters
+    of them, and within a factor of two for 99 %. For others, a chip has one logical CPU per 6 W of its thermal design
+    power: the median of Xeon E, E5, E7 and W; a quarter have less than 4 W, a quarter more than 9 W.
+
+    Args:
+        name: Model name.
+        tdp_w: Thermal design power of the chip in watts.
+
+    Returns:
+        The number, and False if it follows from the power only.
+    """
+    plain = normalise(name)
+    if found := _CORES.search(name):
+        per_core = 2 if plain.startswith(("ryzen", "epyc")) else 1
+        return float(per_core * int(found[1])), True
+    spellings = tuple(_spellings(plain))
+    for pattern, threads in _THREADS:
+        if any(map(pattern.search, spellings)):
+            return float(threads), True
+    return max(1.0, tdp_w / _TDP_W_PER_THREAD), False
 
 
 def vcpu_watts() -> dict[str, VcpuWatts]:
@@ -239,33 +343,16 @@ def _number(text: str | None) -> int:
 
 
 def _from_platform() -> CpuInfo:
-    """Identify the CPU on macOS or Windows; both show a single, whole CPU."""
-    name = _platform_name()
+    """Identify the CPU on macOS or Windows."""
+    name = cpu_platform.name()
     numbers = re.search(r"Family (\d+) Model (\d+) Stepping (\d+), (\w+)", platform.processor())
     vendor = numbers[4] if numbers else ""
     family, model, stepping = (int(numbers[i]) for i in (1, 2, 3)) if numbers else (-1, -1, -1)
     return CpuInfo(
         name=name,
         vendor=vendor,
-        sockets=1,
+        sockets=cpu_platform.sockets(),
         threads=psutil.cpu_count() or 1,
-        virtual=False,
+        virtual=cpu_platform.is_virtual(),
         microarchitecture=microarchitecture(name, vendor, family, model, stepping),
     )
-
-
-def _platform_name() -> str:
-    try:
-        if sys.platform == "darwin":
-            command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-            # The command is fixed.
-            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
-        if sys.platform == "win32":
-            # Exists on Windows only.
-            import winreg  # noqa: PLC0415
-
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
-                return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
-    return platform.processor() or platform.machine() or "unknown CPU"

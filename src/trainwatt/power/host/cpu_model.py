@@ -19,11 +19,15 @@ from trainwatt.power.host import boot_id, cgroup, cpu_catalog, cpu_time, slurm
 
 _SOURCE = "CPU model"
 _PROCESSES = "share of this process and its children by CPU time"
+# The kernel counts CPU time in ticks, and grants a quota in periods of 0.1 s.
+_AHEAD_S = 0.1
 _IDLE_OF_TDP, _FULL_OF_TDP = 0.10, 0.75
 
 # 90% CI of the true power as a multiple of the estimate: measured for the TDP (see power_line), from the mean error for
 # calibrated lines, a judgement for the rest.
 _TDP_RANGE = (0.4, 1.5)
+_PART_RANGE = (0.3, 2.0)
+_GUESSED_PART_RANGE = (0.2, 3.0)
 _VCPU_RANGE = (0.5, 1.5)
 _STAND_IN_RANGE = (0.4, 1.8)
 _UNKNOWN_RANGE = (0.3, 2.5)
@@ -53,7 +57,9 @@ class _Share:
 
     Attributes:
         cpus: Number of logical CPUs; a quota may make it a fraction.
-        busy_s: Returns their CPU time so far.
+        busy_s: Returns the CPU time so far on them, or of our processes.
+        most_cpus: Number of logical CPUs that our processes can use at once: that of the machine if a grant is not
+            enforced; None: ``cpus``.
         suffix: Suffix of the device id that distinguishes the part from the whole.
         note: Remark for the user.
     """
@@ -62,6 +68,7 @@ class _Share:
     busy_s: cpu_time.BusyClock
     suffix: str = ""
     note: str = ""
+    most_cpus: float | None = None
 
 
 def power_line(cpu: cpu_catalog.CpuInfo) -> PowerLine:
@@ -72,6 +79,9 @@ def power_line(cpu: cpu_catalog.CpuInfo) -> PowerLine:
     to 100 %; CodeCarbon's measurements). The ratio of true to estimated power is 1.00 in the median, 90% CI 0.41 to
     1.51.
     For a line from 0.12 to 1.00 of the TDP, it is 0.75, 90% CI 0.32 to 1.15.
+
+    Of a chip of which the system shows only some CPUs, as in most virtual machines, those are charged, whatever the
+    number of sockets: a virtual machine may show each CPU as a socket.
 
     For a chip that is not in the table, the watts per logical CPU of its microarchitecture are used (Cloud Carbon
     Footprint, from SPECpower). These are preferred in a virtual machine, whose CPU name and number of cores say little
@@ -85,9 +95,7 @@ def power_line(cpu: cpu_catalog.CpuInfo) -> PowerLine:
     row = rows.get(cpu.microarchitecture or "")
     tdp_w = cpu_catalog.tdp_w(cpu.name)
     if tdp_w is not None and not (cpu.virtual and row):
-        chips_w = tdp_w * cpu.sockets
-        note = f"10 to 75 % of the thermal design power of {chips_w:g} W"
-        return PowerLine(_IDLE_OF_TDP * chips_w, _FULL_OF_TDP * chips_w, *_TDP_RANGE, note)
+        return _line_of_chips(cpu, tdp_w)
     if row is None:
         row = _median_server(rows.values())
         span, what = _UNKNOWN_RANGE, "unknown CPU, median of servers"
@@ -97,6 +105,18 @@ def power_line(cpu: cpu_catalog.CpuInfo) -> PowerLine:
         span, what = _VCPU_RANGE, f"{cpu.microarchitecture}"
     note = f"{row.idle_w:.2g} to {row.full_w:.2g} W per logical CPU: {what}"
     return PowerLine(row.idle_w * cpu.threads, row.full_w * cpu.threads, *span, note)
+
+
+def _line_of_chips(cpu: cpu_catalog.CpuInfo, tdp_w: float) -> PowerLine:
+    if not cpu.shows_part:
+        chips_w, span, of = tdp_w * cpu.sockets, _TDP_RANGE, ""
+    else:
+        shown = (float(cpu.chip_threads), True) if cpu.chip_threads else None
+        threads, known = shown or cpu_catalog.chip_threads(cpu.name, tdp_w)
+        chips_w, span = tdp_w * cpu.threads / threads, _PART_RANGE if known else _GUESSED_PART_RANGE
+        of = f": {cpu.threads} of {'' if known else 'about '}{threads:g} logical CPUs of a chip of {tdp_w:g} W"
+    note = f"10 to 75 % of the thermal design power of {chips_w:.4g} W{of}"
+    return PowerLine(_IDLE_OF_TDP * chips_w, _FULL_OF_TDP * chips_w, *span, note)
 
 
 def _median_server(rows: Iterable[cpu_catalog.VcpuWatts]) -> cpu_catalog.VcpuWatts:
@@ -141,12 +161,16 @@ class CpuEstimate:
     readings follows exactly from the model, at any sampling interval. With the curve u^0.75, the mean error on the four
     machines of `power_line` would be 23 % instead of 25 %, but the energy would depend on the sampling interval.
 
+    CPU time that is ahead of the elapsed time, as ticks may be, is counted with the next reading, up to 0.1 s per CPU.
+    The rest is an error of the system's count.
+
     Args:
         device: Device that is estimated.
         idle_w: Idle power in watts of the CPUs that are charged.
         full_w: Their power at full load in watts.
         cpus: Number of these logical CPUs; a quota may make it a fraction.
         busy_s: Returns their CPU time so far.
+        most_cpus: Number of logical CPUs that can be busy at once, if it is more; all of their time counts.
         clock: Source of the time.
 
     Raises:
@@ -166,6 +190,7 @@ class CpuEstimate:
         full_w: float,
         cpus: float,
         busy_s: cpu_time.BusyClock,
+        most_cpus: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.device = device
@@ -173,10 +198,11 @@ class CpuEstimate:
         self.full_w = full_w
         self._cpus = cpus
         self._busy_s = busy_s
+        self._most_cpus = max(cpus, most_cpus or cpus)
         self._clock = clock
-        self._start_busy_s = busy_s()
+        self._busy_until_s = busy_s()
         self._start_s = self._last_s = clock.monotonic()
-        self._counted_s = 0.0
+        self._counted_s = self._ahead_s = 0.0
 
     def joules(self) -> float:
         """Return the joules since construction.
@@ -185,7 +211,7 @@ class CpuEstimate:
             SourceError: CPU time could not be read; a later read may succeed.
         """
         try:
-            busy_s = self._busy_s() - self._start_busy_s
+            busy_s = self._busy_s()
         except (OSError, ValueError, psutil.Error) as error:
             raise SourceError(f"CPU time: {error}") from error
         now_s = self._clock.monotonic()
@@ -198,9 +224,12 @@ class CpuEstimate:
         return
 
     def _count(self, busy_s: float, now_s: float) -> None:
-        """Add CPU time up to the elapsed time; as ticks of 10 ms may be ahead of the clock, the rest is added later."""
-        room_s = self._counted_s + self._cpus * (now_s - self._last_s)
-        self._counted_s = max(self._counted_s, min(busy_s, room_s))
+        """Add the CPU time since the last reading, up to the elapsed time."""
+        waiting_s = self._ahead_s + max(0.0, busy_s - self._busy_until_s)
+        counted_s = min(waiting_s, self._most_cpus * (now_s - self._last_s))
+        self._counted_s += counted_s
+        self._ahead_s = min(waiting_s - counted_s, _AHEAD_S * self._most_cpus)
+        self._busy_until_s = max(self._busy_until_s, busy_s)
         self._last_s = now_s
 
 
@@ -235,8 +264,11 @@ def find(
     cpu = cpu_catalog.find(proc_root=proc_root)
     line = calibrated(power_line(cpu), idle_w, full_w)
     share = _our_cpus(cpu, clock, environ, proc_root, sys_root)
+    missing: tuple[Missing, ...] = ()
     if scope == "process":
-        share = replace(_our_processes(share.cpus, clock), note=_joined(share.note, _PROCESSES))
+        share = _our_processes(share, cpu, clock, proc_root, sys_root)
+    elif unlimited := _unlimited(share, cpu, environ, proc_root):
+        share, missing = replace(share, note=f"{unlimited.source}: {unlimited.why}"), (unlimited,)
     part = share.cpus / cpu.threads
     device = Device(
         id=f"cpu:{boot_id.boot_id(proc_root=proc_root)}{share.suffix}",
@@ -246,41 +278,51 @@ def find(
         source="model by CPU utilisation" if scope == "machine" else "model by the CPU time of our processes",
         low=line.low,
         high=line.high,
+        cause=_SOURCE,
         note=_joined(line.note, share.note),
     )
     rest_w = 0.0 if scope == "process" else line.idle_w * part
     try:
         estimate = CpuEstimate(
-            device, idle_w=rest_w, full_w=line.full_w * part, cpus=share.cpus, busy_s=share.busy_s, clock=clock
+            device,
+            idle_w=rest_w,
+            full_w=line.full_w * part,
+            cpus=share.cpus,
+            busy_s=share.busy_s,
+            most_cpus=share.most_cpus,
+            clock=clock,
         )
     except (OSError, ValueError, psutil.Error) as error:
         remedy = "" if scope == "process" else 'scope="process"'
         return Found(
             missing=(Missing("cpu", _SOURCE, f"CPU time cannot be read on this machine: {error}", remedy, warn=True),)
         )
-    return Found((estimate,))
+    return Found((estimate,), missing)
 
 
 def _our_cpus(
     cpu: cpu_catalog.CpuInfo, clock: Clock, environ: Mapping[str, str], proc_root: Path, sys_root: Path
 ) -> _Share:
-    share, grant = _allowed_cpus(cpu, proc_root, sys_root), slurm.grant(environ)
+    share, grant = _allowed_cpus(cpu, clock, proc_root, sys_root), slurm.grant(environ)
     if grant is None or grant.cpus is None or grant.cpus >= share.cpus:
         return share
     note = f"{grant.cpus:g} of {cpu.threads} logical CPUs, granted by SLURM"
-    return _Share(grant.cpus, cpu_time.ProcessTreeTime(clock=clock), f"/{grant.id}", note)
+    group_s = slurm.task_group_s(grant, environ=environ, proc_root=proc_root, sys_root=sys_root)
+    busy_s = group_s or cpu_time.ProcessTreeTime(slurm.task_tree(clock=clock, environ=environ))
+    return _Share(grant.cpus, busy_s, f"/{grant.id}", note, most_cpus=share.cpus)
 
 
-def _allowed_cpus(cpu: cpu_catalog.CpuInfo, proc_root: Path, sys_root: Path) -> _Share:
+def _allowed_cpus(cpu: cpu_catalog.CpuInfo, clock: Clock, proc_root: Path, sys_root: Path) -> _Share:
     quota = cgroup.cpu_quota(proc_root=proc_root, sys_root=sys_root)
     allowed = cpu_time.own_cpus(proc_root=proc_root)
     number = min(len(allowed), cpu.threads) if allowed else cpu.threads
     if quota is not None and quota.cpus < number:
-        return _Share(quota.cpus, quota.busy_s, f"/{quota.group_id}", f"{quota.cpus:g} of {cpu.threads} logical CPUs")
+        busy_s = quota.busy_s or cpu_time.ProcessTreeTime(clock=clock)
+        return _Share(quota.cpus, busy_s, f"/{quota.group_id}", f"{quota.cpus:g} of {cpu.threads} logical CPUs")
     if allowed and number < cpu.threads:
-        busy_s = cpu_time.MachineTime(allowed, proc_root=proc_root)
+        cpus_s = cpu_time.MachineTime(allowed, proc_root=proc_root)
         suffix = f"/cpus-{cpu_time.format_cpu_list(allowed)}"
-        return _Share(number, busy_s, suffix, f"{number} of {cpu.threads} logical CPUs")
+        return _Share(number, cpus_s, suffix, f"{number} of {cpu.threads} logical CPUs")
     return _Share(cpu.threads, cpu_time.MachineTime(proc_root=proc_root))
 
 
@@ -288,7 +330,27 @@ def _joined(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _our_processes(cpus: float, clock: Clock) -> _Share:
+def _our_processes(share: _Share, cpu: cpu_catalog.CpuInfo, clock: Clock, proc_root: Path, sys_root: Path) -> _Share:
     process = psutil.Process()
-    suffix = f"/process-{process.pid}-{process.create_time():.0f}"
-    return _Share(cpus, cpu_time.ProcessTreeTime(clock=clock), suffix)
+    group = cgroup.own_group(proc_root=proc_root, sys_root=sys_root)
+    return replace(
+        share,
+        busy_s=cpu_time.ProcessTreeTime(group=group, clock=clock),
+        suffix=f"/process-{process.pid}-{process.create_time():.0f}",
+        note=_joined(share.note, _PROCESSES),
+        most_cpus=cpu.threads,
+    )
+
+
+def _unlimited(share: _Share, cpu: cpu_catalog.CpuInfo, environ: Mapping[str, str], proc_root: Path) -> Missing | None:
+    """Report that all CPUs are charged because the part that is ours is not known; None if it is."""
+    if share.suffix:
+        return None
+    place = cgroup.container(environ=environ, proc_root=proc_root)
+    if not place and (grant := slurm.grant(environ)) and grant.cpus is None:
+        place = "SLURM job"
+    if not place:
+        return None
+    why = f"there is none, so all {cpu.threads} logical CPUs of the machine are counted"
+    # A container on a workstation may well be all that runs there.
+    return Missing("cpu", f"CPU limit of this {place}", why, cgroup.REMEDY, warn=place != "container")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.power.host.process_tree import ProcessTree, own_tree
 from trainwatt.power.host.pseudo_file import KeptFile
+
+if TYPE_CHECKING:
+    from trainwatt.power.host.cgroup import CpuGroup
 
 _STAT_BYTES_PER_CPU = 256
 # user, nice, system, irq, softirq. The time of guests is included in user; steal is the time of other guests.
 _BUSY_FIELDS = (1, 2, 3, 6, 7)
-_CHILDREN_EVERY_S = 10.0
 
 BusyClock = Callable[[], float]
 """Function that returns the CPU-seconds used so far; raises OSError, ValueError or psutil.Error."""
@@ -82,28 +86,26 @@ class MachineTime:
 
 
 class ProcessTreeTime:
-    """CPU time of this process and its children, including children that have ended.
+    """CPU time of a process and its descendants, including those that have ended.
 
-    The time of a child that ends is added to its parent, so the sum over the process tree does not decrease. If it
-    does for a moment, between the two, the highest sum so far is kept. The tree is walked only every 10 s, as that
-    takes about 1 ms. A child that starts and ends between two walks is counted when it ends. Children with another
-    ``LOCAL_RANK`` are excluded: they are ranks of a distributed training, started by this one, and count themselves.
+    If the process and its descendants have a control group for themselves, such as that of a container, time that the
+    group has used beyond theirs counts too: a short-lived daemon is known to nobody else. Processes that have started
+    ours and wait for it, such as a shell, may be in the group.
 
     Args:
+        tree: The processes; None: this one and its descendants.
+        group: Our control group; None: unknown.
         clock: Source of the time.
     """
 
-    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._clock = clock
-        self._self = psutil.Process()
-        self._children: list[psutil.Process] = []
-        self._walked_s: float | None = None
-        self._highest_s = 0.0
-
-    @staticmethod
-    def children() -> list[int]:
-        """Return the ids of the children of this process that are counted."""
-        return [child.pid for child in _children(psutil.Process())]
+    def __init__(
+        self, tree: ProcessTree | None = None, group: CpuGroup | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._tree = tree or own_tree(clock)
+        self._ancestors = _ancestors(self._tree.root)
+        self._group = group
+        self._last: tuple[float, float] | None = None
+        self._group_s = self._tree_s = self._beyond_s = 0.0
 
     def __call__(self) -> float:
         """Return the CPU-seconds so far.
@@ -111,42 +113,36 @@ class ProcessTreeTime:
         Raises:
             psutil.Error: The system does not report them.
         """
-        now_s = self._clock.monotonic()
-        if self._walked_s is None or now_s - self._walked_s >= _CHILDREN_EVERY_S:
-            self._children = _children(self._self)
-            self._walked_s = now_s
-        children_s = sum(_process_s(child) for child in self._children)
-        own = os.times()
-        own_s = own.user + own.system + own.children_user + own.children_system
-        self._highest_s = max(self._highest_s, own_s + children_s)
-        return self._highest_s
+        tree_s = self._tree.used_s()
+        if self._group is not None:
+            self._compare(self._group, tree_s)
+        return tree_s + self._beyond_s
+
+    def _compare(self, group: CpuGroup, tree_s: float) -> None:
+        """Add up the time of group and tree while the group is ours, and keep the largest difference."""
+        try:
+            used_s = group.busy_s() if group.pids() <= self._tree.pids() | self._ancestors else None
+        except (OSError, ValueError):
+            used_s = None
+        if used_s is None:
+            # A group that holds others at the beginning is not ours.
+            self._group = group if self._last or self._group_s else None
+            self._last = None
+            return
+        if self._last is not None:
+            self._group_s += used_s - self._last[0]
+            self._tree_s += tree_s - self._last[1]
+            self._beyond_s = max(self._beyond_s, self._group_s - self._tree_s)
+        self._last = (used_s, tree_s)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children(recursive=True) if _is_our_rank(child)]
+def _ancestors(pid: int) -> frozenset[int]:
+    try:
+        return frozenset(parent.pid for parent in psutil.Process(pid).parents())
+    except psutil.Error:
+        return frozenset()
 
 
 def _stat_bytes() -> int:
     """Return a read size that includes the lines of all CPUs, which come first."""
     return _STAT_BYTES_PER_CPU * (1 + (psutil.cpu_count() or 1))
-
-
-def _is_our_rank(process: psutil.Process) -> bool:
-    try:
-        rank = process.environ().get("LOCAL_RANK", "0")
-    except (OSError, psutil.Error):
-        return True
-    return rank == os.environ.get("LOCAL_RANK", "0")
-
-
-def _process_s(process: psutil.Process) -> float:
-    """Return the CPU time of a process and of its children that have ended; 0 if the process has ended itself."""
-    try:
-        if not process.is_running():
-            return 0.0
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(
-        times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -11,9 +11,15 @@ import psutil
 from trainwatt.clock import Clock
 from trainwatt.errors import SourceError
 from trainwatt.power.attribution import part_of_use
-from trainwatt.power.host.cpu_time import BusyClock, ProcessTreeTime
+from trainwatt.power.host.cpu_time import BusyClock
+from trainwatt.power.host.process_tree import ProcessTree, own_tree
 
-_LOOK_EVERY_S = 10.0
+# A look at our processes' ids, and one at their memory if that is cheap; an expensive one uses 0.5 % of a core.
+_LOOK_EVERY_S = 1.0
+_MEMORY_COST = 0.005
+_SELDOM_S = 60.0
+# Longest time by which our CPU time may be ahead of the machine's, which the kernel counts in ticks.
+_AHEAD_S, _AHEAD_PART = 0.1, 0.05
 
 
 class CpuShare:
@@ -27,6 +33,7 @@ class CpuShare:
     def __init__(self, ours: BusyClock, everyones: BusyClock) -> None:
         self._clocks = (ours, everyones)
         self._last_s = (0.0, 0.0)
+        self._ahead_s = 0.0
 
     def __call__(self) -> float:
         """See `trainwatt.power.attribution.ShareSince`."""
@@ -35,32 +42,39 @@ class CpuShare:
         except (OSError, ValueError, psutil.Error) as error:
             raise SourceError(f"CPU time: {error}") from error
         last_s, self._last_s = self._last_s, (ours_s, everyones_s)
-        return part_of_use(ours_s - last_s[0], everyones_s - last_s[1])
+        ours_s, everyones_s = ours_s - last_s[0] + self._ahead_s, everyones_s - last_s[1]
+        self._ahead_s = min(max(0.0, ours_s - everyones_s), _AHEAD_S + _AHEAD_PART * everyones_s)
+        return part_of_use(ours_s, everyones_s)
 
 
 class OurProcesses:
-    """Ids of this process and its children, updated every 10 s.
+    """Ids of this process and its descendants, updated every second.
 
     Args:
         clock: Source of the time.
+        tree: The processes; None: this one and its descendants.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, tree: ProcessTree | None = None) -> None:
         self._clock = clock
-        self._walked_s: float | None = None
+        self._tree = tree or own_tree(clock)
+        self._looked_s: float | None = None
         self._pids: frozenset[int] = frozenset()
 
     def __call__(self) -> Collection[int]:
-        """Return the ids, without other ranks of a distributed training that this process has started."""
+        """Return the ids, also of processes that have just ended, without other ranks that this process has started."""
         now_s = self._clock.monotonic()
-        if self._walked_s is None or now_s - self._walked_s >= _LOOK_EVERY_S:
-            self._walked_s = now_s
-            self._pids = frozenset((os.getpid(), *ProcessTreeTime.children()))
+        if self._looked_s is None or now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = now_s
+            try:
+                self._pids = self._tree.recent_pids()
+            except psutil.Error as error:
+                raise SourceError(f"processes: {error}") from error
         return self._pids
 
 
 class MemoryShare:
-    """Our processes' share of the memory in use, updated every 10 s.
+    """Our processes' share of the memory in use, updated every second, or less often if that is expensive.
 
     A page that N processes share counts as 1/N of a page for each of them (PSS: Linux,
     Documentation/filesystems/proc.rst). The page cache belongs to nobody and does not count. The shares of all
@@ -75,18 +89,22 @@ class MemoryShare:
         self._used_bytes, self._clock = used_bytes, clock
         self._processes = OurProcesses(clock)
         self._looked_s: float | None = None
+        self._every_s = _LOOK_EVERY_S
         self._share = 0.0
 
     def __call__(self) -> float:
         """See `trainwatt.power.attribution.ShareSince`."""
         now_s = self._clock.monotonic()
-        if self._looked_s is None or now_s - self._looked_s >= _LOOK_EVERY_S:
+        if self._looked_s is None or now_s - self._looked_s >= self._every_s:
             self._looked_s = now_s
+            began_s = time.thread_time()
             try:
                 ours = sum(proportional_bytes(pid) for pid in self._processes())
                 self._share = part_of_use(ours, self._used_bytes())
             except (OSError, ValueError, psutil.Error) as error:
                 raise SourceError(f"memory in use: {error}") from error
+            cost_s = time.thread_time() - began_s
+            self._every_s = min(max(_LOOK_EVERY_S, cost_s / _MEMORY_COST), _SELDOM_S)
         return self._share
 
 

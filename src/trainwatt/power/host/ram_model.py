@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,9 +108,11 @@ def find(
         total_bytes = psutil.virtual_memory().total
     except (OSError, RuntimeError, psutil.Error) as error:
         return Found(missing=(Missing("ram", "RAM model", f"the size of the memory cannot be read: {error}"),))
-    watts = model(total_bytes / _BYTES_PER_GB, virtual=cpu_catalog.find(proc_root=proc_root).virtual)
     ours = _ours(total_bytes, environ, proc_root, sys_root)
+    watts = model(total_bytes / _BYTES_PER_GB, virtual=cpu_catalog.find(proc_root=proc_root).virtual)
     ours_bytes = ours.limit_bytes
+    unlimited = _unlimited(ours, environ, proc_root, sys_root) if scope == "machine" else None
+    limits = f"{unlimited.source}: {unlimited.why}" if unlimited else ""
     device = Device(
         id=f"ram:{boot_id.boot_id(proc_root=proc_root)}{ours.group_id}",
         kind="ram",
@@ -119,11 +121,12 @@ def find(
         source="model by memory size",
         low=watts.low_w / watts.central_w,
         high=watts.high_w / watts.central_w,
-        note="published models differ by up to a factor of five",
+        cause="RAM model",
+        note="; ".join(filter(None, ("published models differ by up to a factor of five", limits))),
     )
     estimate = RamEstimate(device, watts.central_w * ours_bytes / total_bytes, clock=clock)
     if scope == "machine":
-        return Found((estimate,))
+        return Found((estimate,), (unlimited,) if unlimited else ())
     try:
         return Found(
             (
@@ -144,12 +147,31 @@ def _ours(total_bytes: int, environ: Mapping[str, str], proc_root: Path, sys_roo
     grant = slurm.grant(environ)
     most = min(total_bytes, limit.limit_bytes if limit else total_bytes)
     if grant and grant.memory_bytes and grant.memory_bytes < most:
-        ours = process_share.OurProcesses(SYSTEM_CLOCK)
-        used = lambda: int(sum(map(process_share.proportional_bytes, ours())))  # noqa: E731
-        return cgroup.MemoryLimit(int(grant.memory_bytes), used, f"/{grant.id}")
+        tree = process_share.OurProcesses(SYSTEM_CLOCK, slurm.task_tree(environ=environ))
+        return cgroup.MemoryLimit(int(grant.memory_bytes), lambda: _proportional_bytes(tree()), f"/{grant.id}")
     if limit and limit.limit_bytes < total_bytes:
         return cgroup.MemoryLimit(limit.limit_bytes, limit.used_bytes, f"/{limit.group_id}")
     return cgroup.MemoryLimit(total_bytes, _used_bytes, "")
+
+
+def _unlimited(ours: cgroup.MemoryLimit, environ: Mapping[str, str], proc_root: Path, sys_root: Path) -> Missing | None:
+    """Report that all memory is charged because the part that is ours is not known; None if it is."""
+    if ours.group_id:
+        return None
+    place = cgroup.container(environ=environ, proc_root=proc_root)
+    grant = slurm.grant(environ)
+    if not place and grant and grant.memory_bytes is None and environ.get("SLURM_MEM_PER_NODE") != "0":
+        place = "SLURM job"
+    if not place:
+        return None
+    # Without a limit on CPUs too, one warning says so.
+    warn = place == "Kubernetes pod" and cgroup.cpu_quota(proc_root=proc_root, sys_root=sys_root) is not None
+    why = "there is none, so all memory of the machine is counted"
+    return Missing("ram", f"memory limit of this {place}", why, cgroup.REMEDY, warn=warn)
+
+
+def _proportional_bytes(pids: Collection[int]) -> int:
+    return int(sum(process_share.proportional_bytes(pid) for pid in pids))
 
 
 def _used_bytes() -> int:
