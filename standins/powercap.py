@@ -21,6 +21,7 @@ AMD_RANGE_J = 65_532.610987
 
 _NOBODY = 65_534
 _WIDTH = 24
+_AHEAD_J = 7_919.0
 
 
 @dataclass(slots=True)
@@ -64,6 +65,10 @@ class Zone:
         finally:
             os.close(fd)
 
+    def reset(self, time_s: float) -> None:
+        """Let the counter start again from 0 at a time, as after a suspension."""
+        self.start_j = -self.wave.energy_j(time_s)
+
     def deny(self) -> None:
         """Make the counter readable by root only, as Linux does since 5.10; use with `unprivileged`."""
         self.energy_file.chmod(0o000)
@@ -81,13 +86,14 @@ class PowercapTree:
         folder: an empty folder.
         sockets: number of packages.
         dies: number of dies per package; with more than one, names are like ``package-0-die-1``.
+        mirrored: True if all dies of a package show the counter of the whole package, as on AMD's Zen to Zen 2.
         children: children of each package: any of ``core``, ``uncore`` and ``dram``.
         psys: True to add a zone for the whole platform.
         mmio: True to show the first package a second time, as ``intel-rapl-mmio``.
         shape: ``links``: as in sysfs; ``hidden``: broken links, as in a container that masks the devices;
             ``nested``: the class folder holds the control types themselves, and no links to zones.
         wave: power of a package; its memory draws a quarter of that, each other child half.
-        start_j: value of every counter at time 0.
+        start_j: value at time 0 of the first package's counters; the next ones are each 7,919 J ahead.
         range_j: value at which every counter wraps around.
     """
 
@@ -97,6 +103,7 @@ class PowercapTree:
         *,
         sockets: int = 1,
         dies: int = 1,
+        mirrored: bool = False,
         children: tuple[str, ...] = ("core", "dram"),
         psys: bool = False,
         mmio: bool = False,
@@ -111,7 +118,10 @@ class PowercapTree:
         self._wave, self._start_j, self._range_j = wave, start_j, range_j
         names = [f"package-{s}" if dies == 1 else f"package-{s}-die-{d}" for s in range(sockets) for d in range(dies)]
         for index, name in enumerate(names):
+            number = index // dies if mirrored else index
+            self._start_j = (start_j + number * _AHEAD_J) % range_j
             self._add_package("intel-rapl", index, name, children)
+        self._start_j = start_j
         if psys:
             self._add("intel-rapl", (len(names),), "psys", 2.0)
         if mmio:

@@ -6,7 +6,7 @@ import itertools
 import random
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 _PATTERN = 1024
@@ -94,11 +94,18 @@ class Trace:
     """Repeated sequence of ``(seconds, watts)`` from time 0 on."""
 
     steps: Sequence[tuple[float, float]]
+    _ends_s: Sequence[float] = field(init=False, repr=False, compare=False)
+    _joules: Sequence[float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Add up the steps once."""
+        lengths_s, joules = zip(*((length_s, length_s * watts) for length_s, watts in self.steps), strict=True)
+        object.__setattr__(self, "_ends_s", list(itertools.accumulate(lengths_s)))
+        object.__setattr__(self, "_joules", list(itertools.accumulate(joules)))
 
     def energy_j(self, time_s: float) -> float:
         """See `Wave`."""
-        ends_s = list(itertools.accumulate(length_s for length_s, _ in self.steps))
-        joules = list(itertools.accumulate(length_s * watts for length_s, watts in self.steps))
+        ends_s, joules = self._ends_s, self._joules
         turns, rest_s = divmod(time_s, ends_s[-1])
         step = min(bisect_right(ends_s, rest_s), len(ends_s) - 1)
         return turns * joules[-1] + joules[step] - self.steps[step][1] * (ends_s[step] - rest_s)

@@ -128,7 +128,8 @@ class Library:
         description = machine.description()
         self._set_clock(clock)
         try:
-            if line := self._c.standin_describe(description.encode()):
+            # a surrogate stands for a byte that is no UTF-8, as in a corrupt name
+            if line := self._c.standin_describe(description.encode(errors="surrogateescape")):
                 raise ValueError(f"not understood: {description.splitlines()[line - 1]}")
             yield machine
         finally:

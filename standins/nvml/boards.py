@@ -82,6 +82,8 @@ class Board:
         counter_start_j: value of the counter at the origin.
         counter_frozen_s: the counter is stuck from this time on.
         counter_reset_s: the counter restarts from 0 at this time, as after a reload of the driver.
+        counter_misread_j: value that the counter shows between two times instead of its own.
+        counter_misread_from_s, counter_misread_to_s: these times.
         samples: capacity of the driver's sample buffer; 0: no buffer.
         samples_untidy: True if the buffer is returned newest first, with duplicates and already returned samples.
         module_scope: True for a Grace Hopper, whose counter covers the whole module.
@@ -90,7 +92,9 @@ class Board:
         hang_from_s, hang_to_s: calls on the board do not return between these times, in real time.
         processes: ids of the processes on the board; 0 is the calling process.
         process_shares: share of each process in the board's work, 0 to 1; empty: equal shares.
-        process_utilisation: True if the driver reports these shares.
+        process_slices: index of the slice that each process is on; empty: none is on a slice.
+        process_utilisation: True if the driver reports these shares; None: unless the board is in MIG mode, like
+            NVIDIA's.
     """
 
     waves: tuple[Wave, ...] = (Constant(100.0),)
@@ -114,6 +118,9 @@ class Board:
     counter_start_j: float = 1e6
     counter_frozen_s: float = math.inf
     counter_reset_s: float = math.inf
+    counter_misread_j: float = 0.0
+    counter_misread_from_s: float = math.inf
+    counter_misread_to_s: float = math.inf
     samples: int = 120
     samples_untidy: bool = False
     module_scope: bool = False
@@ -127,7 +134,8 @@ class Board:
     hang_to_s: float = math.inf
     processes: tuple[int, ...] = ()
     process_shares: tuple[float, ...] = ()
-    process_utilisation: bool = True
+    process_slices: tuple[int, ...] = ()
+    process_utilisation: bool | None = None
 
     def energy_j(self, time_s: float) -> float:
         """Return the true energy from the origin to a time."""
@@ -146,15 +154,19 @@ class Board:
             numbers = (part.gpu_instance, part.compute_instance, part.multiprocessors)
             sizes = (part.gpu_slices or part.compute_slices, part.compute_slices, part.memory_mb)
             yield f"slice {part.uuid} {' '.join(map(str, numbers + sizes))}"
-        for pid, share in zip(self.processes, self.process_shares or [-1.0] * len(self.processes), strict=True):
-            yield f"process {pid} {share!r}"
+        shares = self.process_shares or [-1.0] * len(self.processes)
+        places = self.process_slices or [-1] * len(self.processes)
+        for pid, share, place in zip(self.processes, shares, places, strict=True):
+            yield f"process {pid} {share!r} {place}"
 
     def _facts(self) -> dict[str, Any]:
-        apart = {"waves", "faults", "slices", "processes", "process_shares", "capability"}
+        apart = {"waves", "faults", "slices", "processes", "process_shares", "process_slices", "capability"}
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
         facts |= {key: int(value) for key, value in facts.items() if isinstance(value, int)}
         facts["capability_major"], facts["capability_minor"] = self.capability
         facts["mig"] = self.mig if self.slices is None else 1
+        told = self.slices is None if self.process_utilisation is None else self.process_utilisation
+        facts["process_utilisation"] = int(told)
         return facts
 
 

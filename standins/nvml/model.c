@@ -82,6 +82,8 @@ unsigned int sensed_mw(const board_t *board, double renewal_s, int64_t index, do
 }
 
 uint64_t counted_mj(const board_t *board, double time_s) {
+    if (board->counter_misread_from_s <= time_s && time_s < board->counter_misread_to_s)
+        return board->counter_misread_j < 1.8e16 ? (uint64_t)(board->counter_misread_j * 1e3) : UINT64_MAX;
     double at_s = renewed_s(time_s, board->counter_refresh_s, board->counter_phase_s, NULL);
     at_s = fmin(at_s, board->counter_frozen_s);
     double joules = board->counter_start_j + true_j(board, at_s);
@@ -137,7 +139,8 @@ static const field_t BOARD_FIELDS[] = {
     BOARD(power_refresh_s, "d"), BOARD(power_window_s, "d"), BOARD(instant_window_s, "d"), BOARD(power_phase_s, "d"),
     BOARD(noise_w, "d"), BOARD(gain, "d"), BOARD(power_limit_w, "d"), BOARD(counter_refresh_s, "d"),
     BOARD(counter_phase_s, "d"), BOARD(counter_start_j, "d"), BOARD(counter_frozen_s, "d"),
-    BOARD(counter_reset_s, "d"), BOARD(latency_us, "d"), BOARD(memory_bytes, "d"),
+    BOARD(counter_reset_s, "d"), BOARD(counter_misread_j, "d"), BOARD(counter_misread_from_s, "d"),
+    BOARD(counter_misread_to_s, "d"), BOARD(latency_us, "d"), BOARD(memory_bytes, "d"),
     BOARD(hang_from_s, "d"), BOARD(hang_to_s, "d"), {NULL, NULL, 0}};
 
 static const field_t MACHINE_FIELDS[] = {
@@ -214,8 +217,9 @@ static int read_line(machine_t *machine, const char *key, const char *values) {
     if (!strcmp(key, "slice")) return board->slice_count < MAX_SLICES && add_slice(board, values);
     if (strcmp(key, "process")) return set_field(BOARD_FIELDS, board, key, values);
     if (board->process_count == MAX_PROCESSES) return 0;
-    int *pid = &board->processes[board->process_count];
-    return sscanf(values, "%d %lf", pid, &board->process_shares[board->process_count++]) == 2;
+    int number = board->process_count++;
+    return sscanf(values, "%d %lf %d", &board->processes[number], &board->process_shares[number],
+                  &board->process_slices[number]) == 3 && board->process_slices[number] < board->slice_count;
 }
 
 int describe(const char *text) {

@@ -33,13 +33,14 @@ typedef struct {
     wave_t waves[MAX_WAVES];
     fault_t faults[MAX_FAULTS];
     slice_t slices[MAX_SLICES];
-    int processes[MAX_PROCESSES];
+    int processes[MAX_PROCESSES], process_slices[MAX_PROCESSES]; /* index of the slice; -1: none */
     double process_shares[MAX_PROCESSES]; /* share of the board's work; negative: equal shares */
     int wave_count, fault_count, slice_count, process_count;
     int architecture, capability_major, capability_minor, cores, clock_mhz;
     int mig, max_slices, module_scope, samples, samples_untidy, latency_busy, process_utilisation;
     double power_refresh_s, power_window_s, instant_window_s, power_phase_s, noise_w, gain, power_limit_w;
     double counter_refresh_s, counter_phase_s, counter_start_j, counter_frozen_s, counter_reset_s;
+    double counter_misread_j, counter_misread_from_s, counter_misread_to_s;
     double latency_us, memory_bytes, hang_from_s, hang_to_s;
 } board_t;
 

@@ -250,7 +250,11 @@ int nvmlDeviceGetComputeRunningProcesses_v3(handle_t device, unsigned int *count
     if (*count > room) return INSUFFICIENT_SIZE;
     for (unsigned int i = 0; i < *count; i++) {
         int pid = v.board->processes[i]; /* 0: the calling process */
+        int place = v.board->process_slices[i];
         processes[i] = (process_t){(unsigned int)(pid ? pid : getpid()), 1u << 30, ~0u, ~0u};
+        if (place < 0) continue;
+        processes[i].gpu = (unsigned int)v.board->slices[place].gpu_instance;
+        processes[i].compute = (unsigned int)v.board->slices[place].compute_instance;
     }
     return SUCCESS;
 }

@@ -13,10 +13,14 @@ from dataclasses import replace
 
 import psutil
 
+from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Device, Gauge, Meter, Reading, Replaceable
 
 # A judgement: equal use may draw unequal power.
 _RANGE = (0.5, 1.5)
+
+# A step of a counter that its device cannot draw in this time was misread.
+_LONGEST_S = 86_400.0
 
 ShareSince = Callable[[], float]
 """Function that returns our share, 0 to 1, of the use of a device since its last call; raises SourceError."""
@@ -48,8 +52,10 @@ def our_part(device: Device, by: str) -> Device:
         source=f"our share by {by}",
         low=device.low * _RANGE[0],
         high=device.high * _RANGE[1],
+        cause=f"share by {by}",
         covers=(),
         note="; ".join(filter(None, (device.note, note))),
+        max_w=device.max_w if device.method == "estimated" else device.bound_w,
     )
 
 
@@ -83,6 +89,9 @@ class AttributedCounter:
         step_j = raw_j - self._raw_j
         if step_j < 0:
             step_j = max(0.0, step_j + (self._meter.wraps_at_j or 0.0))
+        # What is possible in a shorter time is checked with the time, by the reader of this counter.
+        if not step_j <= _LONGEST_S * self._meter.device.bound_w:
+            raise SourceError(f"its energy counter reads {raw_j:.6g} J, which it cannot have counted")
         self._raw_j = raw_j
         self._ours_j += share * step_j
         return self._ours_j

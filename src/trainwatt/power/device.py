@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 Kind = Literal["gpu", "cpu", "ram"]
-Method = Literal["measured", "estimated"]
+Method = Literal["measured", "estimated", "not counted"]
 Scope = Literal["machine", "process"]
 
 KINDS: tuple[Kind, ...] = ("gpu", "cpu", "ram")
+
+# No GPU, no CPU package and no package's memory draws more. The largest of 2025 are rated at 1,400 W (B300), 500 W
+# (EPYC 9965) and about 200 W (12 modules).
+_BOUND_W: dict[Kind, float] = {"gpu": 2_000.0, "cpu": 1_000.0, "ram": 500.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +27,19 @@ class Device:
             ``gpu:<NVML UUID>``, ``cpu:<boot id>/package-0``, ``ram:<boot id>``.
         kind: ``gpu``, ``cpu`` or ``ram``.
         name: Product name, e.g. ``NVIDIA H100 80GB HBM3``.
-        method: ``measured`` or ``estimated``.
+        method: ``measured`` or ``estimated``; ``not counted``: the program computes on it, but no meter reads it.
         source: Source of its energy in a few words, e.g. ``NVML total-energy counter``.
         low, high: Limits of the true energy, as multiples of the reported energy: a 90% CI
             (``0 < low <= 1 <= high``).
-        share: Fraction of a shared GPU that is attributed to this process, 0 to 1 (a MIG slice);
-            None if the whole device counts.
+        cause: Cause of the error, e.g. ``CPU model``. Devices of the same cause err alike, on every host. Empty: kind
+            and source.
+        common: Correlation of its error with those of the same cause, 0 to 1; 1: the whole error is shared.
+        share: Fraction of its GPU whose energy this device is charged, 0 to 1 (a MIG slice); None if it is no part of
+            another device.
         covers: Kinds of device whose energy is included, so that they are not counted again. The counter of a Grace
             Hopper includes the whole module.
         note: Remark for the user, or an empty string.
+        max_w: Watts that it cannot exceed while a meter averages its power; None if unknown.
     """
 
     id: str
@@ -43,6 +52,37 @@ class Device:
     share: float | None = None
     covers: tuple[Kind, ...] = ()
     note: str = ""
+    cause: str = ""
+    common: float = 1.0
+    max_w: float | None = None
+
+    @property
+    def bound_w(self) -> float:
+        """Highest power in watts that its meter is believed: `max_w`; if unknown, that of its kind.
+
+        Infinite for an estimate, which may stand for a whole host and is bounded by its model.
+        """
+        if self.max_w is not None:
+            return self.max_w
+        return math.inf if self.method == "estimated" else _BOUND_W.get(self.kind, math.inf)
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Device:
+        """Restore a device from its fields, ignoring others that a summary or another version may have.
+
+        Raises:
+            TypeError: if it has no id, kind, name, method or source.
+        """
+        known = {name: value for name, value in state.items() if name in _FIELDS}
+        return cls(**{**known, "covers": tuple(known.get("covers", ()))})
+
+    @property
+    def error_cause(self) -> str:
+        """Cause of the error; by default kind and source."""
+        return self.cause or f"{self.kind}: {self.source}"
+
+
+_FIELDS = frozenset(each.name for each in fields(Device))
 
 
 class Reading(NamedTuple):
@@ -152,10 +192,17 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Meters that were found on this machine, and sources that cannot be read."""
+    """Meters that were found on this machine, and sources that cannot be read.
+
+    Attributes:
+        meters: One meter per device.
+        missing: Sources that cannot be read, and why.
+        uncounted: Devices that the program computes on, and that no meter covers.
+    """
 
     meters: tuple[Meter, ...] = ()
     missing: tuple[Missing, ...] = ()
+    uncounted: tuple[Device, ...] = ()
 
     def __add__(self, other: Found) -> Found:
-        return Found(self.meters + other.meters, self.missing + other.missing)
+        return Found(self.meters + other.meters, self.missing + other.missing, self.uncounted + other.uncounted)

@@ -9,9 +9,13 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
 from pathlib import Path
+from typing import TypeVar
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.power.accelerators import CUDA, Accelerator
 from trainwatt.power.device import KINDS, Found, Kind, Missing, Scope
+
+T = TypeVar("T")
 
 # Eight GPUs that have been in a sleep state take some seconds each to wake up.
 _DRIVER_S = 30.0
@@ -21,7 +25,7 @@ def discover(
     kinds: Sequence[Kind] = KINDS,
     *,
     scope: Scope = "machine",
-    gpu_uuids: Sequence[str] | None = None,
+    accelerators: Sequence[Accelerator] | None = None,
     idle_w: float | None = None,
     full_w: float | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -35,7 +39,8 @@ def discover(
     Args:
         kinds: Kinds of device that are wanted.
         scope: The whole machine, or our processes' share of it.
-        gpu_uuids: GPUs that a framework uses; None: all that ``CUDA_VISIBLE_DEVICES`` selects.
+        accelerators: Accelerators that the program computes on. Other GPUs are left out; if it is None or empty, all
+            that ``CUDA_VISIBLE_DEVICES`` selects are found.
         idle_w: Idle power of the CPU in watts, if the user knows it.
         full_w: Its power at full load in watts, if the user knows it.
         clock: Source of the time.
@@ -43,7 +48,9 @@ def discover(
     """
     found = Found()
     if "gpu" in kinds:
-        found += _within(_DRIVER_S, lambda: _find_gpus(scope, clock, gpu_uuids))
+        why = f"the NVIDIA driver has not responded within {_DRIVER_S:g} s"
+        silent = Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))
+        found += _within(_DRIVER_S, lambda: _find_gpus(scope, clock, accelerators or ()), silent)
     covered = {kind for meter in found.meters for kind in meter.device.covers}
     host_kinds = [kind for kind in kinds if kind != "gpu" and kind not in covered]
     if not host_kinds:
@@ -54,10 +61,34 @@ def discover(
     return found + counted + _find_models(rest, scope, clock, idle_w, full_w)
 
 
-def _find_gpus(scope: Scope, clock: Clock, uuids: Sequence[str] | None) -> Found:
+def unknown_gpus(accelerators: Sequence[Accelerator]) -> str:
+    """Describe which of some GPUs do not exist, and which do; empty if all exist, or if no driver can list them.
+
+    Args:
+        accelerators: GPUs that the user names.
+    """
     from trainwatt.power.nvidia import discovery as nvidia_discovery  # noqa: PLC0415
 
-    return nvidia_discovery.find(scope=scope, clock=clock, uuids=uuids)
+    names = _nvml_names(accelerators)
+    unknown, count = _within(_DRIVER_S, lambda: nvidia_discovery.unknown_names(names or ()), ("", 0))
+    if not unknown:
+        return ""
+    known = f"numbers from 0 to {count - 1}" if count else "no GPU"
+    return f"GPUs that exist, each by an unambiguous name: {unknown} matches none; this process can use {known}"
+
+
+def _find_gpus(scope: Scope, clock: Clock, accelerators: Sequence[Accelerator]) -> Found:
+    from trainwatt.power.nvidia import discovery as nvidia_discovery  # noqa: PLC0415
+
+    if accelerators and all(each.platform != CUDA for each in accelerators):
+        return Found()
+    return nvidia_discovery.find(scope=scope, clock=clock, names=_nvml_names(accelerators))
+
+
+def _nvml_names(accelerators: Sequence[Accelerator]) -> list[int | str] | None:
+    """Return the names by which NVML's GPUs can be found; None if there are none, or one is unknown."""
+    names = [each.uuid or each.index for each in accelerators if each.platform == CUDA]
+    return [name for name in names if name is not None] if names and None not in names else None
 
 
 def _find_counters(kinds: Collection[Kind], scope: Scope, clock: Clock, powercap: Path) -> Found:
@@ -83,14 +114,15 @@ def _find_models(
     return found
 
 
-def _within(limit_s: float, find: Callable[[], Found]) -> Found:
+def _within(limit_s: float, find: Callable[[], T], otherwise: T) -> T:
     """Call a function in a thread of its own, as a driver may never return.
 
     Args:
         limit_s: Longest time to wait for the driver.
         find: The function; what it raises is raised here.
+        otherwise: Returned if the driver does not respond in time.
     """
-    answer: futures.Future[Found] = futures.Future()
+    answer: futures.Future[T] = futures.Future()
 
     def ask() -> None:
         try:
@@ -104,5 +136,4 @@ def _within(limit_s: float, find: Callable[[], Found]) -> Found:
         return answer.result(limit_s)
     # In Python 3.10 this is not the builtin TimeoutError.
     except futures.TimeoutError:
-        why = f"the NVIDIA driver has not responded within {limit_s:g} s"
-        return Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))
+        return otherwise

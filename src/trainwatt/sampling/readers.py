@@ -8,34 +8,33 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from trainwatt.clock import Clock
-from trainwatt.errors import SourceLostError
-from trainwatt.power.device import Counter, Gauge, Meter
+from trainwatt.errors import SourceError
+from trainwatt.power.device import Counter, Device, Gauge, Meter
+from trainwatt.sampling.counter_check import CounterCheck
+from trainwatt.sampling.counter_steps import UNKNOWN_S, CounterSteps
 from trainwatt.sampling.energy_series import Point
 from trainwatt.sampling.refresh_clock import RefreshClock
 
-# A counter that is stuck for this long while at least this power is drawn is broken.
-_FROZEN_S = 3.0
-_FROZEN_W = 2.0
-# A counter is compared once with the power sensor of its device: over 10 s, with about 40 readings of the sensor.
-_CHECK_S = 10.0
-_CHECK_READS = 40
-_CHECK_FACTOR = 2.0
 # A counter with an update interval up to this is treated as always current. The kernel counts CPU time in 10 ms.
 _CURRENT_S = 0.015
-# A counter that falls has wrapped around, unless that would take more power than this: then it was reset.
-_MAX_PLAUSIBLE_W = 20_000.0
-# Two readings of a gauge that are further apart leave a gap, filled with the mean power of both readings ...
+# Two readings of a gauge that are further apart leave a gap, filled with the mean power of both readings unless it is
+# longer than `UNKNOWN_S`.
 _UNSEEN_S = 3.0
-# ... unless it is longer than this: then no energy is added.
-_UNKNOWN_S = 30.0
 # No process is blocked for this long: the machine was suspended, even if its clock continued.
 _ASLEEP_S = 1800.0
+# While it is undecided what a refused value was, a counter is read at least this often.
+_DECIDE_S = 0.1
 # Evenly spaced readings of a periodic load alias: the error is 67 % at worst, and 15 % with this jitter.
 _JITTER = 0.3
 
 
 class Reader(Protocol):
     """Turns the values of one meter into points."""
+
+    @property
+    def device(self) -> Device:
+        """Device that is read, with the range of its energy as far as it is known by now."""
+        ...
 
     @property
     def current(self) -> bool:
@@ -84,19 +83,23 @@ class Reader(Protocol):
 class CounterReader:
     """`Reader` of a counter.
 
-    Handles wrap-arounds and resets, learns the update interval, and checks the counter once against a power sensor.
+    Handles wrap-arounds, resets and misread values, learns the update interval, and checks the counter against a power
+    sensor.
     """
 
     def __init__(self, meter: Counter) -> None:
         self._meter = meter
         self._refresh = RefreshClock(0.0 if self.current else meter.refresh_s)
         self._check = CounterCheck(meter)
-        self._raw_j: float | None = None
-        self._read_s = 0.0
-        self._total_j = 0.0
+        self._steps = CounterSteps(meter)
+        self._read_s: float | None = None
         self._warning = ""
-        self._unseen_s = 0.0
         self._longest_s = math.inf
+
+    @property
+    def device(self) -> Device:
+        """See :class:`Reader`."""
+        return self._check.device
 
     @property
     def current(self) -> bool:
@@ -116,95 +119,41 @@ class CounterReader:
     @property
     def unseen_s(self) -> float:
         """See :class:`Reader`."""
-        return self._unseen_s
+        return self._steps.unseen_s
 
     def read(self, clock: Clock) -> Iterable[Point]:
         """See :class:`Reader`."""
         before_s = clock.monotonic()
         raw_j = self._meter.joules()
-        time_s = (before_s + clock.monotonic()) / 2
-        self._total_j += self._step_j(raw_j, time_s)
-        self._raw_j, self._read_s = raw_j, time_s
-        self._warning = self._check.add(time_s, self._total_j) or self._warning
-        return self._refresh.observe(time_s, self._total_j)
+        after_s = clock.monotonic()
+        restarts = self._steps.restarts
+        if self._was_asleep(before_s):
+            self._steps.skip(before_s, after_s, raw_j)
+        counted = self._steps.add(before_s, after_s, raw_j)
+        self._read_s = before_s
+        if self._steps.restarts != restarts:
+            self._check.restart()
+        self._warning = self._check.add(counted[-1].time_s, self._steps.counted_j)
+        return [point for each in counted for point in self._refresh.observe(*each)]
 
     def next_s(self, now_s: float, interval_s: float, min_gap_s: float) -> float:
         """See :class:`Reader`."""
         plain_s = now_s + min(interval_s, self._meter.max_gap_s)
         self._longest_s = max(_ASLEEP_S, 3 * interval_s)
-        return self._refresh.next_read_s(now_s, min_gap_s) or plain_s
+        self._steps.fills_s = max(UNKNOWN_S, 3 * interval_s)
+        next_s = self._refresh.next_read_s(now_s, min_gap_s) or plain_s
+        return min(next_s, now_s + max(min_gap_s, _DECIDE_S)) if self._steps.undecided else next_s
 
     def warning(self) -> str:
         """See :class:`Reader`."""
-        warning, self._warning = self._warning, ""
-        return warning
+        warnings = [*self._steps.warnings(), *filter(None, (self._warning,))]
+        self._warning = ""
+        return "; ".join(warnings)
 
-    def _step_j(self, raw_j: float, time_s: float) -> float:
-        """Return the joules since the last reading, also across a wrap-around or a reset."""
-        if self._raw_j is None:
-            return 0.0
-        if self._meter.device.method == "estimated" and time_s - self._read_s > self._longest_s:
-            # The machine was suspended. A model would count on regardless, so no energy is added.
-            self._unseen_s += time_s - self._read_s
-            return 0.0
-        step_j = raw_j - self._raw_j
-        if step_j >= 0:
-            return step_j
-        since_s = time_s - self._read_s
-        wrapped_j = step_j + (self._meter.wraps_at_j or -math.inf)
-        if 0 <= wrapped_j <= _MAX_PLAUSIBLE_W * since_s:
-            return wrapped_j
-        self._warning = "its energy counter was reset; the energy since the last reading is estimated from its power"
-        return (self._meter.watts() or 0.0) * since_s
-
-
-class CounterCheck:
-    """Check of a counter against the power sensor of the same device.
-
-    Detects a counter that is stuck, which raises, and one that counts more than the device, such as a whole module,
-    which gives one warning after 10 s.
-    """
-
-    def __init__(self, meter: Counter) -> None:
-        self._meter = meter
-        self._changed_s = self._last_j = math.nan
-        self._watts: list[float] = []
-        self._first: Point | None = None
-        self._next_s = -math.inf
-        self._uneven = random.Random(0)  # noqa: S311
-
-    def add(self, time_s: float, joules: float) -> str:
-        """Add a reading, and return a warning or an empty string.
-
-        Raises:
-            SourceLostError: The counter is stuck while power is drawn.
-        """
-        self._watch(time_s, joules)
-        if time_s < self._next_s or (watts := self._meter.watts()) is None:
-            return ""
-        self._watts.append(watts)
-        self._next_s = time_s + _CHECK_S / _CHECK_READS * self._uneven.uniform(0.5, 1.5)
-        self._first = self._first or Point(time_s, joules)
-        if time_s - self._first.time_s < _CHECK_S:
-            return ""
-        self._next_s = math.inf
-        return self._compare((joules - self._first.joules) / (time_s - self._first.time_s))
-
-    def _watch(self, time_s: float, joules: float) -> None:
-        if joules != self._last_j:
-            self._changed_s, self._last_j = time_s, joules
-        elif time_s - self._changed_s > _FROZEN_S:
-            watts = self._meter.watts()
-            if watts is not None and watts > _FROZEN_W:
-                missed_j = watts * (time_s - self._changed_s)
-                raise SourceLostError(f"its energy counter is stuck while {watts:.0f} W are drawn", missed_j)
-            self._changed_s = time_s
-
-    def _compare(self, counted_w: float) -> str:
-        sensed_w = sum(self._watts) / len(self._watts)
-        if sensed_w <= _FROZEN_W or 1 / _CHECK_FACTOR < counted_w / sensed_w < _CHECK_FACTOR:
-            return ""
-        return f"its energy counter reports {counted_w:.0f} W on average, but its power sensor reports {sensed_w:.0f} W"
+    def _was_asleep(self, time_s: float) -> bool:
+        """Return True if the machine was suspended: a model would count on regardless, so no energy is added."""
+        since_s = time_s - self._read_s if self._read_s is not None else 0.0
+        return self.current and self._meter.device.method == "estimated" and since_s > self._longest_s
 
 
 class GaugeReader:
@@ -225,26 +174,44 @@ class GaugeReader:
         self._meter = meter
         self._last = origin
         self._watts: float | None = None
+        # Last reading that was refused, and not yet followed by one that was believed.
+        self._refused_w: float | None = None
+        self._warning = ""
+        self._warned = False
         self._uneven = random.Random(0)  # noqa: S311
 
-    def read(self, clock: Clock) -> Iterable[Point]:  # noqa: ARG002
+    @property
+    def device(self) -> Device:
         """See :class:`Reader`."""
-        points = []
+        return self._meter.device
+
+    def read(self, clock: Clock) -> Iterable[Point]:  # noqa: ARG002
+        """See :class:`Reader`. A reading that the device cannot draw is a gap, filled by its neighbours."""
+        points, bound_w = [], self.device.bound_w
         for time_s, watts in self._meter.readings():
-            if self._last is None:
-                self._last = Point(time_s, 0.0)
-            elif time_s > self._last.time_s:
-                mean_w = watts if self._watts is None else (watts + self._watts) / 2
-                since_s = time_s - self._last.time_s
-                if since_s > self._seldom_s:
-                    self.unseen_s += since_s
-                known_s = 0.0 if since_s > max(_UNKNOWN_S, 3 * self._seldom_s) else since_s
-                self._last = Point(time_s, self._last.joules + mean_w * known_s)
-            else:
-                continue
-            self._watts = watts
-            points.append(self._last)
+            if not (0 <= watts <= bound_w and math.isfinite(time_s)):
+                self._refuse(watts)
+            elif self._last is None or time_s > self._last.time_s:
+                points.append(self._add(time_s, watts))
+        if self._refused_w is not None and not points:
+            raise SourceError(f"its power sensor reads {self._refused_w:g} W")
         return points
+
+    def _add(self, time_s: float, watts: float) -> Point:
+        since_s = time_s - self._last.time_s if self._last else 0.0
+        mean_w = watts if self._watts is None else (watts + self._watts) / 2
+        if since_s > self._seldom_s or self._refused_w is not None:
+            self.unseen_s += since_s
+        known_s = 0.0 if since_s > max(UNKNOWN_S, 3 * self._seldom_s) else since_s
+        self._last = Point(time_s, (self._last.joules if self._last else 0.0) + mean_w * known_s)
+        self._watts, self._refused_w = watts, None
+        return self._last
+
+    def _refuse(self, watts: float) -> None:
+        self._refused_w = watts
+        if not self._warned:
+            self._warned = True
+            self._warning = f"its power sensor read {watts:.6g} W, which it cannot draw; such readings are not used"
 
     def next_s(self, now_s: float, interval_s: float, min_gap_s: float) -> float:
         """See :class:`Reader`."""
@@ -254,7 +221,8 @@ class GaugeReader:
 
     def warning(self) -> str:
         """See :class:`Reader`."""
-        return ""
+        warning, self._warning = self._warning, ""
+        return warning
 
 
 def reader_for(meter: Meter, origin: Point | None = None) -> Reader:

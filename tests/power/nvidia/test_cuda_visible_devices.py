@@ -12,7 +12,7 @@ from trainwatt.power.nvidia.cuda_visible_devices import (
     Use,
     cuda_order,
     from_environment,
-    from_uuids,
+    from_names,
 )
 
 A = Gpu("GPU-aaaa1111-0000-0000-0000-000000000001", 0, "A100", "00000000:17:00.0", 6912, 1410)
@@ -116,13 +116,9 @@ def test_slices_go_by_name_and_a_board_by_its_first(value, slices) -> None:
     assert chosen(value, (A, CUT)) == expected
 
 
-def test_a_board_used_through_two_slices_is_there_once_with_both_shares() -> None:
+def test_a_board_used_through_two_slices_is_there_once_with_both() -> None:
     (use,) = chosen("MIG-3333,MIG-2222", (A, CUT))
-    assert use.share == pytest.approx(5 / 7)
-
-
-def test_a_whole_board_has_no_share() -> None:
-    assert Use(A).share is None
+    assert use == Use(CUT, (THREE, TWO))
 
 
 def test_in_mig_mode_without_slices_a_board_is_of_no_use() -> None:
@@ -135,11 +131,47 @@ def test_in_mig_mode_without_slices_a_board_is_of_no_use() -> None:
     "write", [str, str.lower, lambda uuid: uuid.removeprefix("GPU-"), lambda u: u[4:].replace("-", "")]
 )
 def test_a_framework_may_write_a_uuid_its_own_way(write) -> None:
-    assert from_uuids(SAME, [write(C.uuid), write(A.uuid)]).uses == (Use(C), Use(A))
+    assert from_names(SAME, [write(C.uuid), write(A.uuid)], {}).uses == (Use(C), Use(A))
 
 
 def test_a_framework_may_name_a_slice_and_a_stranger() -> None:
-    assert from_uuids((A, CUT), ["2222", "GPU-77"]) == Choice((Use(CUT, (TWO,)),), unknown=("GPU-77",))
+    assert from_names((A, CUT), ["2222", "GPU-77"], {}) == Choice((Use(CUT, (TWO,)),), unknown=("GPU-77",))
+
+
+def test_a_framework_that_names_a_board_means_the_slice_that_it_can_see() -> None:
+    assert from_names((A, CUT), [B.uuid], {"CUDA_VISIBLE_DEVICES": "MIG-2222"}).uses == (Use(CUT, (TWO,)),)
+    assert from_names((A, CUT), [B.uuid], {}).uses == (Use(CUT, (THREE,)),)
+
+
+@pytest.mark.parametrize(
+    ("visible", "names", "expected"),
+    [
+        (None, [2, 0], [2, 0]),
+        ("2,0", [0], [2]),
+        ("2,0", [1, 1], [0]),
+        (C.uuid, [0], [2]),
+        ("2", ["GPU-aaaa1"], [0]),
+        (None, ["cccc"], [2]),
+        (None, [1, B.uuid], [1]),
+    ],
+)
+def test_a_user_counts_the_visible_boards_or_writes_the_beginning_of_a_uuid(visible, names, expected) -> None:
+    choice = from_names(SAME, names, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    assert [use.gpu.index for use in choice.uses] == expected
+    assert choice.unknown == ()
+
+
+@pytest.mark.parametrize(("name", "visible"), [(3, None), (1, "0"), (-1, None), ("GPU-aaaa", None), ("dddd", None)])
+def test_a_board_that_does_not_exist_or_is_not_the_only_one_is_unknown(name, visible) -> None:
+    choice = from_names(SAME, [name], {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    assert choice == Choice((), unknown=(str(name),))
+
+
+def test_numbers_of_unlike_boards_are_those_of_cuda_and_a_guess_is_noted() -> None:
+    choice = from_names(MIXED, [0], {})
+    assert choice.uses == (Use(FAST),)
+    assert "PCI_BUS_ID" in choice.note
+    assert from_names(MIXED, [0], {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}) == Choice((Use(SLOW),))
 
 
 tokens = st.one_of(
@@ -161,7 +193,6 @@ def test_whatever_is_written_each_board_and_slice_is_used_at_most_once(boards, v
     for use in uses:
         assert use.gpu in boards
         assert len(set(use.slices)) == len(use.slices)
-        assert use.share is None or 0 < use.share <= 1
         assert bool(use.slices) == (use.gpu.slices is not None)
 
 
@@ -185,7 +216,7 @@ def test_boards_come_in_the_order_in_which_they_are_named(order, shape) -> None:
 @given(boards=machines, chosen_order=st.permutations(range(3)))
 def test_the_framework_and_the_environment_agree_where_both_speak(boards, chosen_order) -> None:
     uuids = [boards[index].uuid for index in chosen_order if index < len(boards)]
-    assert from_uuids(boards, uuids).uses == chosen(",".join(uuids), boards)
+    assert from_names(boards, uuids, {"CUDA_VISIBLE_DEVICES": ",".join(uuids)}).uses == chosen(",".join(uuids), boards)
 
 
 def test_every_unambiguous_beginning_of_a_uuid_will_do() -> None:

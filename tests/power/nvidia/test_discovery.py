@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from types import ModuleType
 
 import pynvml
 import pytest
@@ -19,6 +20,7 @@ from standins.nvml import (
     rtx4090,
     v100,
 )
+from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Gauge, Missing
 from trainwatt.power.nvidia import discovery
 from trainwatt.sampling.sampler import Sampler
@@ -31,11 +33,11 @@ NOT_COUNTING = Fault(Code.NOT_SUPPORTED, "energy")
 def find(clock, tmp_path):
     """Discovery in a machine without a driver of its own."""
 
-    def find(*, uuids=None, driver=False, **environ: str):
+    def find(*, names=None, scope="machine", driver=False, **environ: str):
         if driver:
             (tmp_path / "driver/nvidia").mkdir(parents=True)
             (tmp_path / "driver/nvidia/version").touch()
-        return discovery.find(clock=clock, uuids=uuids, environ=environ, proc_root=tmp_path)
+        return discovery.find(clock=clock, scope=scope, names=names, environ=environ, proc_root=tmp_path)
 
     return find
 
@@ -84,9 +86,9 @@ def test_only_the_boards_that_cuda_may_see_are_found(nvml_library, clock, find, 
 def test_the_framework_knows_best_which_boards_it_uses(nvml_library, clock, find) -> None:
     with nvml_library.running(a100(), a100(), clock=clock) as machine:
         bare = machine.uuid(1).removeprefix("GPU-")
-        found = find(uuids=[bare], CUDA_VISIBLE_DEVICES="0")
-        (unknown,) = find(uuids=["GPU-77"]).missing
-        assert find(uuids=[]).meters == ()
+        found = find(names=[bare], CUDA_VISIBLE_DEVICES="0")
+        (unknown,) = find(names=["GPU-77"]).missing
+        assert find(names=[]).meters == ()
     assert [meter.device.id for meter in found.meters] == [f"gpu:{machine.uuid(1)}"]
     assert "GPU-77" in unknown.why
     assert unknown.warn
@@ -101,18 +103,115 @@ def test_a_guessed_order_is_noted_on_the_device(nvml_library, clock, find) -> No
     assert (sure.device.name, sure.device.note) == (p100().name, "")
 
 
-def test_a_board_shared_through_mig_is_there_once_whole_with_our_share(nvml_library, clock, find) -> None:
-    slices = (Slice("MIG-a", 3, gpu_instance=1), Slice("MIG-b", 2, gpu_instance=5), Slice("MIG-c", 2, gpu_instance=6))
-    with nvml_library.running(a100(Constant(210), slices=slices), clock=clock) as machine:
-        (both,) = find(CUDA_VISIBLE_DEVICES="MIG-a,MIG-b").meters
-        (one,) = find(CUDA_VISIBLE_DEVICES=f"MIG-{machine.uuid()}/6/0").meters
-        (named,) = find(uuids=["c"]).meters
-        before_j = both.joules()
-        clock.now_s += 10
-        assert both.joules() - before_j == pytest.approx(2_100)
-    assert both.device.id == one.device.id == f"gpu:{machine.uuid()}"
-    assert [meter.device.share for meter in (both, one, named)] == pytest.approx([5 / 7, 2 / 7, 2 / 7])
-    assert "71%" in both.device.note
+SLICES = (Slice("MIG-a", 3, gpu_instance=1), Slice("MIG-b", 2, gpu_instance=5), Slice("MIG-c", 2, gpu_instance=6))
+
+
+@pytest.mark.parametrize("board", [a100, p100], ids=["counter", "samples"])
+def test_each_slice_of_a_board_is_charged_its_share_by_profile(nvml_library, clock, board) -> None:
+    with nvml_library.running(board(Constant(210), slices=SLICES, noise_w=0.0), clock=clock) as machine:
+        found = discovery.find(clock=clock, environ={"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"})
+        sampler = Sampler(clock, threaded=False)
+        subscription = sampler.subscribe(found.meters)
+        run_until(sampler, clock, clock.now_s + 5.0)
+        begin_s = clock.now_s
+        run_until(sampler, clock, begin_s + 105.0)
+        before_j, after_j = subscription.joules_at(begin_s), subscription.joules_at(begin_s + 100.0)
+    three, two = (meter.device for meter in found.meters)
+    assert (three.id, two.id) == (f"gpu:{machine.uuid()}/MIG-a", f"gpu:{machine.uuid()}/MIG-b")
+    assert after_j[three.id] - before_j[three.id] == pytest.approx(21_000 * 3 / 7, rel=0.01)
+    assert after_j[two.id] - before_j[two.id] == pytest.approx(21_000 * 2 / 7, rel=0.01)
+    assert {three.method, two.method} == {"estimated"}
+    assert (three.share, two.share) == pytest.approx((3 / 7, 2 / 7))
+    assert three.high >= 7 / 3
+    assert "3g.10gb" in three.note
+    assert "3/7" in three.note
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ("MIG-c", None),
+        ("GPU-00000000/6/0", None),
+        (None, ["c"]),
+        ("MIG-c", [0]),
+        ("MIG-c", ["GPU-00000000"]),
+    ],
+    ids=["uuid", "older name", "the framework's", "number", "its board's"],
+)
+def test_a_slice_is_found_by_each_of_its_names(nvml_library, clock, find, environ, names) -> None:
+    with nvml_library.running(a100(slices=SLICES), clock=clock) as machine:
+        text = (
+            {}
+            if environ is None
+            else {"CUDA_VISIBLE_DEVICES": environ.replace("GPU-00000000", f"MIG-{machine.uuid()}")}
+        )
+        (meter,) = find(names=names, **text).meters
+        assert meter.device.id == f"gpu:{machine.uuid()}/MIG-c"
+
+
+@pytest.mark.parametrize(("most", "profiles"), [(7, (1,) * 7), (7, (3, 3)), (7, (4, 2, 1)), (4, (1, 1, 2))])
+def test_the_shares_of_all_slices_are_at_most_the_board(nvml_library, clock, find, most, profiles) -> None:
+    slices = tuple(Slice(f"MIG-{n}", size, gpu_instance=n) for n, size in enumerate(profiles))
+    with nvml_library.running(a100(slices=slices, max_slices=most), clock=clock):
+        visible = ",".join(part.uuid for part in slices)
+        shares = [meter.device.share for meter in find(CUDA_VISIBLE_DEVICES=visible).meters]
+    assert shares == pytest.approx([size / most for size in profiles])
+    assert sum(shares) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(("others", "part"), [((), 1), ((1,), 1 / 2), ((1, 1, 1), 1 / 4)])
+def test_a_process_is_charged_its_part_of_a_slice_by_the_processes_on_it(
+    nvml_library, clock, find, others, part
+) -> None:
+    # process 1 is not ours, and neither is the one on the other slice
+    board = a100(Constant(210), slices=SLICES, processes=(0, *others, 1), process_slices=(1, *([1] * len(others)), 0))
+    with nvml_library.running(board, clock=clock):
+        (meter,) = find(scope="process", CUDA_VISIBLE_DEVICES="MIG-b").meters
+        before_j = meter.joules()
+        clock.now_s += 100
+        assert meter.joules() - before_j == pytest.approx(21_000 * 2 / 7 * part, rel=0.01)
+    assert meter.device.method == "estimated"
+
+
+def test_a_driver_that_reports_the_use_of_each_process_in_mig_mode_is_believed(nvml_library, clock, find) -> None:
+    board = a100(Constant(210), slices=SLICES, processes=(0, 1), process_shares=(0.25, 0.75), process_utilisation=True)
+    with nvml_library.running(board, clock=clock):
+        (meter,) = find(scope="process", CUDA_VISIBLE_DEVICES="MIG-b").meters
+        before_j = meter.joules()
+        clock.now_s += 100
+        assert meter.joules() - before_j == pytest.approx(21_000 / 4, rel=0.05)
+
+
+def old_pynvml() -> ModuleType:
+    """pynvml before 11.5: nvidia-ml-py without the conversion of text, which it has as a decorator."""
+    module = ModuleType("pynvml")
+    module.__dict__.update({name: getattr(value, "__wrapped__", value) for name, value in vars(pynvml).items()})
+    return module
+
+
+def test_an_old_pynvml_that_returns_bytes_finds_the_same_boards(nvml_library, clock, find, monkeypatch) -> None:
+    with nvml_library.running(a100(slices=SLICES), h100(), clock=clock) as machine:
+        names = [[machine.uuid(1)], ["MIG-b"], None]
+        expected = [[meter.device for meter in find(names=each).meters] for each in names]
+        old = old_pynvml()
+        monkeypatch.setitem(sys.modules, "pynvml", old)
+        assert isinstance(old.nvmlDeviceGetUUID(old.nvmlDeviceGetHandleByIndex(0)), bytes)
+        assert [[meter.device for meter in find(names=each).meters] for each in names] == expected
+        (meter,) = find(names=[machine.uuid(1)]).meters
+        while nvml_library.users:
+            pynvml.nvmlShutdown()
+        with pytest.raises(SourceError):
+            meter.joules()
+        assert meter.joules() > 0
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["nvidia-ml-py", "pynvml 11"])
+def test_a_name_that_is_no_text_is_readable_as_far_as_it_goes(nvml_library, clock, find, monkeypatch, old) -> None:
+    with nvml_library.running(a100(name="NVIDIA \udcff100"), clock=clock) as machine:
+        if old:
+            monkeypatch.setitem(sys.modules, "pynvml", old_pynvml())
+        (meter,) = find().meters
+        assert (meter.device.id, meter.device.name) == (f"gpu:{machine.uuid()}", "NVIDIA \ufffd100")
 
 
 def test_a_grace_hopper_says_that_it_counts_its_cpu_too(nvml_library, clock, find) -> None:

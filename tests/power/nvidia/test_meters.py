@@ -24,7 +24,7 @@ from standins.nvml import (
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Meter, Reading
 from trainwatt.power.nvidia import discovery
-from trainwatt.testing import VirtualClock
+from trainwatt.testing import VirtualClock, VirtualSampler
 
 WAVES = [
     *(Square(60, 300, period_s) for period_s in (0.11, 0.3, 0.7, 1.0, 5.0)),
@@ -227,3 +227,40 @@ def test_after_a_reset_the_counter_starts_again(nvml_library, clock) -> None:
         assert meter.joules() == pytest.approx(1e6)
         clock.now_s += 11.0
         assert meter.joules() == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("board", "max_w"),
+    [
+        (h100(), 700 * 1.2),
+        (rtx4090(), 450 * 1.2),
+        (a100(), 400 * 1.6),
+        (v100(), 300 * 1.6),
+        (p100(), 250 * 1.6),
+        (h100(module_scope=True), 700 * 1.2 + 500),
+        (h100(power_limit_w=0.0), None),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_board_is_believed_as_far_as_its_power_limit_allows(nvml_library, clock, board, max_w) -> None:
+    with nvml_library.running(board, clock=clock):
+        meter = meter_of(clock)
+    assert meter.device.max_w == (max_w and pytest.approx(max_w))
+    assert meter.device.bound_w == pytest.approx(max_w or 2_000)
+
+
+@pytest.mark.parametrize("value_j", [0.0, 100.0, (2**32 - 1) / 1e3, 2.0**64 / 1e3, 1.1e6])
+@pytest.mark.parametrize("board", [v100, a100, h100], ids=lambda board: board.__name__)
+def test_a_value_that_a_counter_cannot_have_changes_nothing(nvml_library, clock, board, value_j) -> None:
+    misread = board(
+        training(), counter_misread_j=value_j, counter_misread_from_s=30.0, counter_misread_to_s=32.0, gain=1.0
+    )
+    with nvml_library.running(misread, clock=clock) as machine:
+        sampler, begin_s = VirtualSampler(clock), clock.now_s
+        subscription = sampler.subscribe([meter_of(clock)])
+        sampler.advance(60.0)
+        (after_j,), (before_j,) = (subscription.joules_at(at_s).values() for at_s in (clock.now_s, begin_s))
+        assert after_j - before_j == pytest.approx(machine.truth_j(begin_s, clock.now_s), rel=0.005)
+    (gap_s,), (note,) = subscription.gaps_s.values(), subscription.notes.values()
+    assert 1.5 <= gap_s <= 3.5
+    assert "which it cannot have counted" in note or "jumped" in note or "was reset" in note

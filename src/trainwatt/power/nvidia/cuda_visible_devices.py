@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+_KINDS = ("", "GPU-", "MIG-")
 _LEADING_NUMBER = re.compile(r"[+-]?\d+")
 _OLD_SLICE_NAME = re.compile(r"MIG-(GPU-[^/]+)/(\d+)/(\d+)", re.IGNORECASE)
 _ORDER_NOTE = (
@@ -26,13 +27,20 @@ class Slice:
     Attributes:
         uuid: ``MIG-…``.
         gpu_instance, compute_instance: Numbers in its older name.
-        share: Fraction of the GPU's compute slices, 0 to 1.
+        share: Fraction of the GPU's compute slices, 0 to 1. Those of all slices of a GPU add up to at most 1.
+        profile: Its profile, e.g. ``1g.10gb``; empty if unknown.
     """
 
     uuid: str
     gpu_instance: int
     compute_instance: int
     share: float
+    profile: str = ""
+
+    @property
+    def instances(self) -> tuple[int, int]:
+        """Numbers of its GPU instance and compute instance."""
+        return self.gpu_instance, self.compute_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +72,6 @@ class Use:
     gpu: Gpu
     slices: tuple[Slice, ...] = ()
 
-    @property
-    def share(self) -> float | None:
-        """Fraction of the GPU that is ours, 0 to 1; None: all of it."""
-        return min(1.0, sum(part.share for part in self.slices)) if self.slices else None
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -96,33 +99,55 @@ def from_environment(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> Choice:
         gpus: All GPUs that this process may open.
         environ: Environment variables.
     """
-    text = environ.get(_VISIBLE)
-    if text is None:
+    if environ.get(_VISIBLE) is None:
         return _choice([_whole(gpu) for gpu in gpus])
+    uses, counted = visible(gpus, environ)
+    choice = _choice(uses)
+    guessed = counted and len(choice.uses) < len(gpus) and not _order_is_known(gpus, environ)
+    return Choice(choice.uses, note=_ORDER_NOTE if guessed else "")
+
+
+def from_names(gpus: Sequence[Gpu], names: Sequence[int | str], environ: Mapping[str, str]) -> Choice:
+    """Choose the GPUs that a framework or its user names.
+
+    If a GPU in MIG mode is named without a slice, its slices that ``CUDA_VISIBLE_DEVICES`` selects are used.
+
+    Args:
+        gpus: All GPUs that this process may open.
+        names: Numbers as CUDA counts the visible GPUs, from 0; or UUIDs, with or without ``GPU-`` and hyphens, or
+            prefixes of them that match one GPU.
+        environ: Environment variables.
+    """
+    seen, counted = visible(gpus, environ)
+    found = {name: _by_index(seen, name) if isinstance(name, int) else _by_uuid(gpus, name, seen) for name in names}
+    guessed = any(isinstance(name, int) for name in names) and not _order_is_known(gpus, environ)
+    return Choice(
+        _choice(list(found.values())).uses,
+        unknown=tuple(str(name) for name, use in found.items() if use is None),
+        note=_ORDER_NOTE if guessed and (counted or len(seen) > 1) else "",
+    )
+
+
+def visible(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> tuple[list[Use], bool]:
+    """Return the GPUs and slices that CUDA numbers from 0, and True if ``CUDA_VISIBLE_DEVICES`` has numbers itself.
+
+    Args:
+        gpus: All GPUs that this process may open.
+        environ: Environment variables.
+    """
+    text = environ.get(_VISIBLE)
     order = cuda_order(gpus, environ)
     uses: list[Use] = []
     counted = False
+    if text is None:
+        return [use for use in map(_whole, order) if use], counted
     for token in (part.strip() for part in text.split(",")):
         use = _by_number(order, token) or _by_name(gpus, token)
         if use is None:
             break
         counted |= _LEADING_NUMBER.match(token) is not None
         uses.append(use)
-    choice = _choice(uses)
-    guessed = counted and len(choice.uses) < len(gpus) and not _order_is_known(gpus, environ)
-    return Choice(choice.uses, note=_ORDER_NOTE if guessed else "")
-
-
-def from_uuids(gpus: Sequence[Gpu], uuids: Sequence[str]) -> Choice:
-    """Choose the GPUs that a framework names.
-
-    Args:
-        gpus: All GPUs that this process may open.
-        uuids: Their UUIDs, with or without ``GPU-`` and hyphens.
-    """
-    found = {uuid: _by_exact_uuid(gpus, uuid) for uuid in uuids}
-    chosen = _choice([use for use in found.values() if use])
-    return Choice(chosen.uses, unknown=tuple(uuid for uuid, use in found.items() if use is None))
+    return uses, counted
 
 
 def cuda_order(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[Gpu]:
@@ -178,6 +203,23 @@ def _by_instances(gpu: Gpu, gpu_instance: int, compute_instance: int) -> Use | N
     wanted = (gpu_instance, compute_instance)
     parts = [part for part in gpu.slices or () if (part.gpu_instance, part.compute_instance) == wanted]
     return Use(gpu, (parts[0],)) if parts else None
+
+
+def _by_index(seen: Sequence[Use], index: int) -> Use | None:
+    return seen[index] if 0 <= index < len(seen) else None
+
+
+def _by_uuid(gpus: Sequence[Gpu], uuid: str, seen: Sequence[Use]) -> Use | None:
+    """Find a GPU or a slice by its UUID or a prefix of it; of a GPU in MIG mode, return the visible slices."""
+    whole = _by_any_uuid([replace(gpu, slices=None) for gpu in gpus], uuid)
+    if whole is None:
+        return _by_any_uuid(gpus, uuid)
+    ours = next((use for use in _choice(seen).uses if use.gpu.uuid == whole.gpu.uuid), None)
+    return ours or next(_whole(gpu) for gpu in gpus if gpu.uuid == whole.gpu.uuid)
+
+
+def _by_any_uuid(gpus: Sequence[Gpu], uuid: str) -> Use | None:
+    return _by_exact_uuid(gpus, uuid) or next(filter(None, (_by_name(gpus, f"{kind}{uuid}") for kind in _KINDS)), None)
 
 
 def _by_exact_uuid(gpus: Sequence[Gpu], uuid: str) -> Use | None:

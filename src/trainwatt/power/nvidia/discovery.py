@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -11,8 +12,9 @@ from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Device, Found, Missing, Scope
 from trainwatt.power.nvidia import process_share
-from trainwatt.power.nvidia.cuda_visible_devices import Choice, Use, from_environment, from_uuids
+from trainwatt.power.nvidia.cuda_visible_devices import Choice, Slice, Use, from_environment, from_names, visible
 from trainwatt.power.nvidia.meters import best_meter
+from trainwatt.power.nvidia.mig import slice_device
 from trainwatt.power.nvidia.nvml import Nvml, NvmlGpu, is_error, open_nvml
 
 
@@ -20,20 +22,21 @@ def find(
     *,
     scope: Scope = "machine",
     clock: Clock = SYSTEM_CLOCK,
-    uuids: Sequence[str] | None = None,
+    names: Sequence[int | str] | None = None,
     environ: Mapping[str, str] = os.environ,
     proc_root: Path = Path("/proc"),
 ) -> Found:
     """Find the GPUs that this process uses, each with its best meter.
 
-    A GPU shared through MIG, whose slices have no power sensors, is returned once and whole, with our part of it as its
-    `Device.share`. If one GPU cannot be read, the others are still returned.
+    Each slice of a GPU shared through MIG is a device that is charged its share: see
+    :mod:`trainwatt.power.nvidia.mig`. If one GPU cannot be read, the others are still returned.
 
     Args:
-        scope: ``machine``: whole GPUs. ``process``: our processes' share of each GPU if its driver reports the
-            utilisation per process; else the whole GPU.
+        scope: ``machine``: whole GPUs and slices. ``process``: our processes' share of each GPU if its driver reports
+            the utilisation per process; else the whole GPU; of a slice, the share of our processes among those on it.
         clock: Source of the time.
-        uuids: GPUs that a framework uses, with or without ``GPU-``; None: those that ``CUDA_VISIBLE_DEVICES`` selects.
+        names: GPUs that the program uses: numbers as CUDA counts them from 0, or UUIDs, with or without ``GPU-``, or
+            their prefixes; None: those that ``CUDA_VISIBLE_DEVICES`` selects.
         environ: Environment variables, for ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
         proc_root: Mount point of procfs, to check if a driver is loaded.
     """
@@ -42,17 +45,73 @@ def find(
         return Found(missing=(nvml,))
     gpus, missing = _open_gpus(nvml)
     facts = [gpu.facts for gpu in gpus.values()]
-    choice = from_environment(facts, environ) if uuids is None else from_uuids(facts, uuids)
-    chosen_by = f"CUDA_VISIBLE_DEVICES={environ.get('CUDA_VISIBLE_DEVICES')}" if uuids is None else "the framework"
-    found = Found(missing=(*missing, *_not_chosen(choice, len(gpus), chosen_by)))
+    choice = from_environment(facts, environ) if names is None else from_names(facts, names, environ)
+    chosen_by = f"CUDA_VISIBLE_DEVICES={environ.get('CUDA_VISIBLE_DEVICES')}" if names is None else "the program"
+    if not gpus and not missing:
+        missing.append(_missing("the NVIDIA driver reports no GPU"))
+    # A GPU that is named and that failed to open has been explained.
+    if names is None or not missing:
+        missing += _not_chosen(choice, len(gpus), chosen_by)
+    found = Found(missing=tuple(missing))
     for use in choice.uses:
-        gpu = gpus[use.gpu.index]
-        whole = process_share.why_not(gpu, proc_root) if scope == "process" else ""
-        meter = _meter(gpu, _device(use, "; ".join(filter(None, (choice.note, whole)))), clock)
-        if whole:
-            found += Found(missing=(Missing("gpu", "process utilisation", whole, warn=True),))
-        found += meter if scope == "machine" or whole else process_share.part_of_gpus(meter, gpu, clock)
+        gpu, device = gpus[use.gpu.index], _device(use, choice.note)
+        if scope == "machine":
+            found += _of_machine(gpu, device, use, clock)
+        else:
+            found += _of_processes(gpu, device, use, clock, proc_root)
     return found
+
+
+def unknown_names(names: Sequence[int | str], *, environ: Mapping[str, str] = os.environ) -> tuple[str, int]:
+    """Return the names that match no GPU or several, comma-separated, and the number of GPUs that CUDA can see.
+
+    If NVML cannot list the GPUs, no name is unknown.
+
+    Args:
+        names: As for `find`.
+        environ: Environment variables, for ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
+    """
+    nvml = open_nvml()
+    if isinstance(nvml, Missing):
+        return "", 0
+    gpus, failed = _open_gpus(nvml)
+    facts = [gpu.facts for gpu in gpus.values()]
+    if failed:
+        # Those that fail may be the ones that are meant.
+        return "", 0
+    unknown = from_names(facts, names, environ).unknown
+    return ", ".join(unknown), len(visible(facts, environ)[0])
+
+
+def _of_machine(gpu: NvmlGpu, device: Device, use: Use, clock: Clock) -> Found:
+    """Return a meter of the whole GPU, or one of each slice of it."""
+    found = Found()
+    for part_gpu, part_device, _ in _parts(gpu, device, use):
+        found += _meter(part_gpu, part_device, clock)
+    return found
+
+
+def _of_processes(gpu: NvmlGpu, device: Device, use: Use, clock: Clock, proc_root: Path) -> Found:
+    """Return a meter of our processes' share of a GPU; if it is unknown, one of the whole GPU or slice."""
+    why = process_share.why_not(gpu, proc_root)
+    if not why:
+        return process_share.part_of_gpus(_meter(gpu, device, clock), gpu, clock)
+    if not use.slices:
+        noted = replace(device, note="; ".join(filter(None, (device.note, why))))
+        return _meter(gpu, noted, clock) + Found(missing=(Missing("gpu", "process utilisation", why, warn=True),))
+    found = Found()
+    for part_gpu, part_device, part in _parts(gpu, device, use):
+        meter = _meter(part_gpu, part_device, clock)
+        found += process_share.part_of_slices(meter, gpu, part, clock, proc_root) if part else meter
+    return found
+
+
+def _parts(gpu: NvmlGpu, device: Device, use: Use) -> Iterator[tuple[NvmlGpu, Device, Slice | None]]:
+    """Yield what is used of a GPU: all of it, or each of our slices."""
+    if not use.slices:
+        yield gpu, device, None
+    for part in use.slices:
+        yield gpu.part(part.share), slice_device(device, part), part
 
 
 def _open_gpus(nvml: Nvml) -> tuple[dict[int, NvmlGpu], list[Missing]]:
@@ -64,10 +123,7 @@ def _open_gpus(nvml: Nvml) -> tuple[dict[int, NvmlGpu], list[Missing]]:
     opened = {index: _open(nvml, index) for index in range(count)}
     gpus = {index: gpu for index, gpu in opened.items() if isinstance(gpu, NvmlGpu)}
     errors = {index: error for index, error in opened.items() if not isinstance(error, NvmlGpu)}
-    missing = _unopened(nvml, errors, count)
-    if not count:
-        missing.append(_missing("the NVIDIA driver reports no GPU"))
-    return gpus, missing
+    return gpus, _unopened(nvml, errors, count)
 
 
 def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[Missing]:
@@ -94,7 +150,7 @@ def _open(nvml: Nvml, index: int) -> NvmlGpu | Exception:
 
 def _not_chosen(choice: Choice, count: int, chosen_by: str) -> list[Missing]:
     missing = [
-        _missing(f"the training uses a GPU, {uuid}, that NVML does not list", warn=True) for uuid in choice.unknown
+        _missing(f"the program uses a GPU, {name}, that NVML does not list", warn=True) for name in choice.unknown
     ]
     if count and not choice.uses and not missing:
         missing.append(_missing(f"{chosen_by} selects none of {count} GPUs for this process"))
@@ -102,17 +158,7 @@ def _not_chosen(choice: Choice, count: int, chosen_by: str) -> list[Missing]:
 
 
 def _device(use: Use, note: str) -> Device:
-    share = use.share
-    shared = "" if share is None else f"shared through MIG: {share:.0%} of it is attributed to this process"
-    return Device(
-        id=f"gpu:{use.gpu.uuid}",
-        kind="gpu",
-        name=use.gpu.name,
-        method="measured",
-        source="NVML",
-        share=share,
-        note="; ".join(filter(None, (shared, note))),
-    )
+    return Device(id=f"gpu:{use.gpu.uuid}", kind="gpu", name=use.gpu.name, method="measured", source="NVML", note=note)
 
 
 def _meter(gpu: NvmlGpu, device: Device, clock: Clock) -> Found:

@@ -11,6 +11,7 @@ from trainwatt.clock import Clock
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Device, Gauge, Meter, Reading
 from trainwatt.power.nvidia.nvml import NvmlGpu
+from trainwatt.power.nvidia.sensor_specs import Sensor
 from trainwatt.units import MICRO
 
 # Number of samples that a driver keeps.
@@ -41,7 +42,7 @@ class EnergyCounter:
     max_gap_s = math.inf
 
     def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
-        self.device = _measured(device, "NVML total-energy counter", gpu.sensor.error)
+        self.device = _measured(device, "NVML total-energy counter", gpu.sensor, gpu.sensor.error)
         if gpu.counts_module:
             note = "; ".join(filter(None, (device.note, _MODULE_NOTE)))
             self.device = replace(self.device, covers=("cpu", "ram"), note=note)
@@ -84,7 +85,7 @@ class PolledPower:
     def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
         sensor = gpu.sensor
         self.max_gap_s = max(_LEAST_POLL_S, sensor.window_s)
-        self.device = _measured(device, "NVML power, polled", sensor.error_when_read_each(self.max_gap_s))
+        self.device = _measured(device, "NVML power, polled", sensor, sensor.error_when_read_each(self.max_gap_s))
         self._age_s = (sensor.refresh_s + sensor.window_s) / 2
         self._gpu, self._clock = gpu, clock
         gpu.power_w()
@@ -113,7 +114,7 @@ class SampleBuffer:
     def __init__(self, device: Device, gpu: NvmlGpu, clock: Clock) -> None:
         sensor = gpu.sensor
         self.max_gap_s = _BUFFER * sensor.refresh_s / 2
-        self.device = _measured(device, "NVML power samples", sensor.error_when_read_each(sensor.refresh_s))
+        self.device = _measured(device, "NVML power samples", sensor, sensor.error_when_read_each(sensor.refresh_s))
         self._bare, self._gpu, self._clock = device, gpu, clock
         now_s = clock.monotonic()
         self._ahead_s = clock.wall() - now_s
@@ -178,6 +179,7 @@ def best_meter(device: Device, gpu: NvmlGpu, clock: Clock, kinds: Sequence[_Kind
         clock: Source of the time.
         kinds: Kinds of meter to try, best first.
     """
+    device = replace(device, max_w=gpu.max_w or device.max_w)
     for kind in kinds[:-1]:
         with contextlib.suppress(SourceError):
             return kind(device, gpu, clock)
@@ -187,5 +189,7 @@ def best_meter(device: Device, gpu: NvmlGpu, clock: Clock, kinds: Sequence[_Kind
         return error
 
 
-def _measured(device: Device, source: str, error: float) -> Device:
-    return replace(device, source=source, low=1 - error, high=1 + error)
+def _measured(device: Device, source: str, sensor: Sensor, error: float) -> Device:
+    """Describe a measured device; sensors of one type err alike, and so do the waves of one training on all GPUs."""
+    low, high = device.low * (1 - error), device.high * (1 + error)
+    return replace(device, source=source, low=low, high=high, cause=device.cause or sensor.cause)

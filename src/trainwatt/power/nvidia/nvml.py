@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from trainwatt.power.nvidia.sensor_specs import Sensor, sensor
 from trainwatt.units import MILLI
 
 _UNKNOWN_ARCHITECTURE = 0xFFFFFFFF
+# A Grace CPU with its memory draws less. Source: NVIDIA, "Grace CPU Superchip": 500 W for two of them.
+_GRACE_W = 500.0
 
 Nvml = Any
 """The initialised module pynvml, which has no type annotations."""
@@ -70,11 +73,15 @@ class NvmlGpu:
         nvml: Module returned by `open_nvml`.
         index: Index of the GPU in NVML's order.
 
+    Attributes:
+        share: Fraction of the GPU's energy and power that is returned, above 0 and up to 1; see `part`.
+
     Raises:
         pynvml.NVMLError: The GPU cannot be opened.
     """
 
     def __init__(self, nvml: Nvml, index: int) -> None:
+        self.share = 1.0
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.facts = self._facts(index)
@@ -84,13 +91,23 @@ class NvmlGpu:
         self._power_mw = nvml.nvmlDeviceGetPowerUsage
         self._samples = nvml.nvmlDeviceGetSamples
 
+    def part(self, share: float) -> NvmlGpu:
+        """Return the same GPU with a fraction of its energy and power: a MIG device has no sensors of its own.
+
+        Args:
+            share: The fraction, above 0 and up to 1.
+        """
+        part = copy.copy(self)
+        part.share = share
+        return part
+
     def energy_j(self) -> float:
         """Read the energy counter: joules since the driver was loaded."""
-        return self._read(self._energy_mj) * MILLI
+        return self._read(self._energy_mj) * MILLI * self.share
 
     def power_w(self) -> float:
         """Read the power sensor: watts, averaged over `Sensor.window_s`."""
-        return self._read(self._power_mw) * MILLI
+        return self._read(self._power_mw) * MILLI * self.share
 
     def samples(self, since_us: int) -> Iterable[tuple[int, float]]:
         """Return newer power samples of the driver: microseconds since the Unix epoch, and watts."""
@@ -100,7 +117,7 @@ class NvmlGpu:
             if is_error(self._nvml, error, "NOT_FOUND"):
                 return ()
             raise self._failure(error) from error
-        return ((sample.timeStamp, sample.sampleValue.uiVal * MILLI) for sample in samples)
+        return ((sample.timeStamp, sample.sampleValue.uiVal * MILLI * self.share) for sample in samples)
 
     def uses(self, since_us: int) -> list[tuple[int, int, int]]:
         """Return the utilisation per process since a time: process id, time of the sample in us, per cent of the SMs.
@@ -120,9 +137,14 @@ class NvmlGpu:
             raise self._failure(error) from error
         return [(int(each.pid), int(each.timeStamp), int(each.smUtil)) for each in samples]
 
-    def users(self) -> list[int]:
-        """Return the ids of the processes that have a context on the GPU."""
-        return [int(each.pid) for each in self._ask((), "nvmlDeviceGetComputeRunningProcesses")]
+    def users(self, part: Slice | None = None) -> list[int]:
+        """Return the ids of the processes that have a context on the GPU.
+
+        Args:
+            part: MIG device to which they are limited; None: none.
+        """
+        processes = self._ask((), "nvmlDeviceGetComputeRunningProcesses")
+        return [int(each.pid) for each in processes if part is None or _instances(each) == part.instances]
 
     @property
     def counts_module(self) -> bool:
@@ -130,14 +152,23 @@ class NvmlGpu:
         info = self._ask(None, "nvmlDeviceGetC2cModeInfoV")
         return info is not None and bool(info.isC2cEnabled)
 
+    @property
+    def max_w(self) -> float | None:
+        """Watts that the GPU cannot exceed while its sensor averages; None if its power limit is not known."""
+        limits_mw = self._ask(None, "nvmlDeviceGetPowerManagementLimitConstraints")
+        if not limits_mw or limits_mw[1] <= 0:
+            return None
+        module_w = _GRACE_W if self.counts_module else 0.0
+        return (float(limits_mw[1]) * MILLI * self.sensor.excursion + module_w) * self.share
+
     def _facts(self, index: int) -> Gpu:
         pci = self._ask(None, "nvmlDeviceGetPciInfo")
         mig = self._ask((0, 0), "nvmlDeviceGetMigMode")
         return Gpu(
-            uuid=str(self._nvml.nvmlDeviceGetUUID(self._handle)),
+            uuid=self._uuid(self._handle),
             index=index,
-            name=str(self._ask("NVIDIA GPU", "nvmlDeviceGetName")),
-            pci=_text(pci.busId) if pci else "",
+            name=self._name(self._handle) or "NVIDIA GPU",
+            pci=_text(lambda: pci.busId) if pci else "",
             cores=self._ask(0, "nvmlDeviceGetNumGpuCores"),
             clock_mhz=self._ask(0, "nvmlDeviceGetMaxClockInfo", self._nvml.NVML_CLOCK_SM),
             slices=tuple(self._slices()) if mig[0] else None,
@@ -150,11 +181,23 @@ class NvmlGpu:
             handle = self._ask(None, "nvmlDeviceGetMigDeviceHandleByIndex", number)
             if handle is not None:
                 yield Slice(
-                    uuid=str(self._nvml.nvmlDeviceGetUUID(handle)),
+                    uuid=self._uuid(handle),
                     gpu_instance=int(self._nvml.nvmlDeviceGetGpuInstanceId(handle)),
                     compute_instance=int(self._nvml.nvmlDeviceGetComputeInstanceId(handle)),
-                    share=self._nvml.nvmlDeviceGetAttributes_v2(handle).computeInstanceSliceCount / most,
+                    share=min(1.0, self._nvml.nvmlDeviceGetAttributes_v2(handle).computeInstanceSliceCount / most),
+                    # The end of a name such as "NVIDIA H100 80GB HBM3 MIG 1g.10gb".
+                    profile=self._name(handle).rpartition("MIG ")[2],
                 )
+
+    def _name(self, handle: Any) -> str:
+        """Return the name of a GPU or MIG device; empty if it has none."""
+        try:
+            return _text(lambda: self._nvml.nvmlDeviceGetName(handle))
+        except self._nvml.NVMLError:
+            return ""
+
+    def _uuid(self, handle: Any) -> str:
+        return _text(lambda: self._nvml.nvmlDeviceGetUUID(handle))
 
     def _ask(self, otherwise: Any, name: str, *arguments: Any) -> Any:
         """Query an attribute that not every GPU or driver supports."""
@@ -180,7 +223,8 @@ class NvmlGpu:
         """Initialise NVML again for the next call, after other code has shut it down more often than initialised it."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlInit()
-            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(self.facts.uuid)
+            # Bytes, because pynvml before 11.5 accepts no text.
+            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(self.facts.uuid.encode())
 
 
 def _not_opened(nvml: Nvml, error: Exception, *, driver: bool) -> Missing:
@@ -198,5 +242,22 @@ def _not_opened(nvml: Nvml, error: Exception, *, driver: bool) -> Missing:
     return Missing("gpu", "NVML", f"the NVIDIA driver fails: {error}", warn=True)
 
 
-def _text(text: str | bytes) -> str:
-    return text.decode() if isinstance(text, bytes) else text
+def _instances(process: Any) -> tuple[int | None, int | None]:
+    """Return the numbers of the MIG instances in which a process runs."""
+    return getattr(process, "gpuInstanceId", None), getattr(process, "computeInstanceId", None)
+
+
+def _text(read: Callable[[], str | bytes]) -> str:
+    """Return one of NVML's strings; bytes that are no UTF-8 are replaced.
+
+    pynvml before 11.5, which some packages install over nvidia-ml-py, returns bytes; later versions decode them, and
+    raise if they cannot.
+
+    Args:
+        read: Returns the string.
+    """
+    try:
+        text = read()
+    except UnicodeDecodeError as error:
+        text = bytes(error.object)
+    return text.decode(errors="replace") if isinstance(text, bytes) else text

@@ -9,6 +9,7 @@ from trainwatt.errors import SourceError
 from trainwatt.power.attribution import part_of, part_of_use
 from trainwatt.power.device import Found
 from trainwatt.power.host.process_share import OurProcesses
+from trainwatt.power.nvidia.cuda_visible_devices import Slice
 from trainwatt.power.nvidia.nvml import NvmlGpu
 from trainwatt.units import MICRO
 
@@ -56,6 +57,44 @@ def part_of_gpus(found: Found, gpu: NvmlGpu, clock: Clock) -> Found:
     return Found(tuple(part_of(meter, GpuShare(gpu, clock), _BY) for meter in found.meters), found.missing)
 
 
+class SliceShare:
+    """Our share of the processes that hold a context on a MIG device; 1 if the driver lists none.
+
+    Args:
+        gpu: The GPU.
+        part: The MIG device.
+        clock: Source of the time.
+    """
+
+    def __init__(self, gpu: NvmlGpu, part: Slice, clock: Clock) -> None:
+        self._gpu, self._part = gpu, part
+        self._processes = OurProcesses(clock)
+
+    def __call__(self) -> float:
+        """See `trainwatt.power.attribution.ShareSince`."""
+        users = self._gpu.users(self._part)
+        if not users:
+            return 1.0
+        ours = self._processes()
+        return part_of_use(sum(pid in ours for pid in users), len(users))
+
+
+def part_of_slices(found: Found, gpu: NvmlGpu, part: Slice, clock: Clock, proc_root: Path) -> Found:
+    """Return a meter of our share of a MIG device; in a container that sees other process ids, of the whole device.
+
+    Args:
+        found: Meter of the MIG device, if one was found.
+        gpu: The GPU.
+        part: The MIG device.
+        clock: Source of the time.
+        proc_root: Mount point of procfs.
+    """
+    if _namespace(proc_root) != _HOSTS_NAMESPACE:
+        return found
+    meters = tuple(part_of(meter, SliceShare(gpu, part, clock), "processes") for meter in found.meters)
+    return Found(meters, found.missing)
+
+
 def why_not(gpu: NvmlGpu, proc_root: Path) -> str:
     """Explain why our share of a GPU is not known, so that all of it is counted; return "" if it is known.
 
@@ -68,16 +107,17 @@ def why_not(gpu: NvmlGpu, proc_root: Path) -> str:
 
 
 def _why_not(gpu: NvmlGpu, proc_root: Path) -> str:
-    if gpu.facts.slices is not None:
-        return "in MIG mode the driver does not report the utilisation per process"
-    try:
-        namespace = str((proc_root / "self/ns/pid").readlink())
-    except OSError:
-        namespace = _HOSTS_NAMESPACE
-    if namespace != _HOSTS_NAMESPACE:
+    if _namespace(proc_root) != _HOSTS_NAMESPACE:
         return "the driver reports process ids of the host, which differ from those in this container"
     try:
         gpu.uses(0)
     except SourceError as error:
         return str(error)
     return ""
+
+
+def _namespace(proc_root: Path) -> str:
+    try:
+        return str((proc_root / "self/ns/pid").readlink())
+    except OSError:
+        return _HOSTS_NAMESPACE

@@ -23,6 +23,20 @@ class Sensor:
     window_s: float
     error: float
 
+    @property
+    def cause(self) -> str:
+        """Cause of the error, shared by all GPUs with this type of sensor."""
+        return f"NVIDIA power sensor, mean over {self.window_s:g} s, updated every {self.refresh_s:g} s"
+
+    @property
+    def excursion(self) -> float:
+        """Largest power that the sensor may show, as a multiple of the GPU's highest power limit.
+
+        A power supply must bear 160 % of its rating for 10 ms and 120 % for 100 ms, because of GPUs: Intel, "ATX
+        Version 3.0 Multi Rail Desktop Platform Power Supply Design Guide", power excursion.
+        """
+        return 1.2 if self.window_s >= 0.1 else 1.6
+
     def error_when_read_each(self, spacing_s: float) -> float:
         """Return the relative error of the energy, including the time between the windows that is not measured.
 

@@ -1,0 +1,1 @@
+"""Meters at a machine's plug, to calibrate what its devices report."""
