@@ -59,6 +59,11 @@ class Channel:
         """True if a reading gives the energy at the time of the reading itself."""
         return self._reader.current and self.due_s < math.inf
 
+    def is_prompt(self, now_s: float) -> bool:
+        """Return True if a reading gives the energy up to now, or nearly, and may be taken again by its cost."""
+        may_s = self.read_s + min(self._costs_s, default=0.0) / _MAX_CPU_SHARE
+        return self._reader.lookahead == 0 and may_s <= now_s and self.due_s < math.inf
+
     @property
     def worth_waking(self) -> bool:
         """True if a reading at the boundary of a phase makes the phase's energy more accurate.
@@ -102,6 +107,7 @@ class Channel:
             if self._failing_since_s is not None:
                 self._recover(clock.monotonic() - (self._reader.unseen_s - unseen_s))
         self.read_s = clock.monotonic()
+        self.device = self._reader.device
         if warning := self._reader.warning():
             self._warn(warning)
 

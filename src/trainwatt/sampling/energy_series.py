@@ -6,6 +6,8 @@ from array import array
 from bisect import bisect_right
 from typing import NamedTuple
 
+from trainwatt.sampling import repetition
+
 # Points kept before the earliest time still asked for: a step is located from two cells on either side.
 _KEEP_BEFORE = 3
 # A jump below this fraction of the power is treated as drift, not as a step.
@@ -30,16 +32,19 @@ class EnergySeries:
     The interval between two points is called a cell. Its total energy is exact; only the distribution within the cell
     is interpolated, with constant power by default. If the power is level on both sides of the cell and differs between
     them, the power is taken to step once within the cell, at the time that conserves the cell's energy (the subcell
-    resolution of Harten, J. Comput. Phys. 83, 1989, for one step in a cell). Before the first point and after the
-    last, the power of the nearest cell is extrapolated.
+    resolution of Harten, J. Comput. Phys. 83, 1989, for one step in a cell). Before the first point, the power of the
+    first cell is extrapolated. After the last point, a load that repeats itself is continued; otherwise the power of
+    the last cell is.
     """
 
-    __slots__ = ("_closed_s", "_joules", "_times")
+    __slots__ = ("_closed_s", "_joules", "_repetition", "_times")
 
     def __init__(self) -> None:
         self._times = array("d")
         self._joules = array("d")
         self._closed_s: float | None = None
+        # Last point for which the period was determined, and the period.
+        self._repetition: tuple[float, float | None] = (float("nan"), None)
 
     def __len__(self) -> int:
         return len(self._times)
@@ -53,6 +58,10 @@ class EnergySeries:
     def total_j(self) -> float:
         """Cumulative joules at the last point; 0 without a point."""
         return self._joules[-1] if self._joules else 0.0
+
+    def points_since(self, time_s: float) -> int:
+        """Return the number of points after a time, as far as they are kept."""
+        return len(self._times) - bisect_right(self._times, time_s)
 
     def add(self, time_s: float, joules: float) -> None:
         """Add a point. A point that is not later than the last one is dropped."""
@@ -86,15 +95,27 @@ class EnergySeries:
         if right == 0:
             return joules[0] - self._power(0) * (times[0] - time_s)
         if right == len(times):
-            return joules[-1] + self._power(right - 2) * (time_s - times[-1])
+            return joules[-1] + self._after_last(time_s - times[-1])
         return joules[right - 1] + self._within(right - 1, time_s - times[right - 1])
 
     def prune(self, before_s: float) -> None:
         """Drop the points that do not affect any energy at or after ``before_s``."""
-        drop = bisect_right(self._times, before_s) - 1 - _KEEP_BEFORE
+        needed = bisect_right(self._times, before_s) - 1 - _KEEP_BEFORE
+        drop = min(needed, len(self._times) - repetition.RECENT - 1)
         if drop > 0:
             del self._times[:drop]
             del self._joules[:drop]
+
+    def _after_last(self, elapsed_s: float) -> float:
+        """Return the joules drawn in the first ``elapsed_s`` after the last point."""
+        last_s, last_j = self._times[-1], self._joules[-1]
+        if self._repetition[0] != last_s:
+            self._repetition = (last_s, repetition.period_s(self._times, self._joules))
+        if (period_s := self._repetition[1]) is None:
+            return self._power(len(self._times) - 2) * elapsed_s
+        turns, rest_s = divmod(elapsed_s, period_s)
+        before_j = self.at(last_s - period_s)
+        return turns * (last_j - before_j) + self.at(last_s - period_s + rest_s) - before_j
 
     def _power(self, cell: int) -> float:
         return (self._joules[cell + 1] - self._joules[cell]) / (self._times[cell + 1] - self._times[cell])

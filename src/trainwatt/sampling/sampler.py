@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.device import Device, Meter
@@ -22,10 +22,13 @@ _NOTIFY_S = 0.2
 _MAX_SLEEP_S = 0.25
 _STOP_TIMEOUT_S = 2.0
 _FIRST_READING_S = 0.1
+# Longest wait for a reading when a figure is asked for, and the same as a part of the time since the last such wait,
+# which is not shorter than this.
+_CATCH_UP_S, _CATCH_UP_PART, _SELDOM_S = 0.005, 0.001, 0.05
 
 
 def _nothing() -> None:
-    """Do nothing: the default callback of a subscription."""
+    """Do nothing: the default of a subscription's callbacks."""
 
 
 class Subscription:
@@ -34,6 +37,7 @@ class Subscription:
     Attributes:
         interval_s: Longest time between two readings that the run asked for.
         on_tick: Callback, called every 0.2 s or so in the sampler's thread.
+        reads_first: Returns True if the next call of `on_tick` shows the energy, so that meters should be read before.
         floor_s: Earliest time that the run may still ask for; earlier points may be dropped.
     """
 
@@ -42,7 +46,8 @@ class Subscription:
         self._channels = channels
         self.interval_s = interval_s
         self.on_tick: Callable[[], object] = _nothing
-        self.floor_s = sampler.clock.monotonic()
+        self.reads_first: Callable[[], object] = _nothing
+        self.floor_s = self._caught_up_s = sampler.clock.monotonic()
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -81,10 +86,41 @@ class Subscription:
         with self._sampler.lock:
             return min((channel.settled_s(now_s) for channel in self._channels), default=now_s)
 
+    def updated_since(self, time_s: float, count: int) -> bool:
+        """Return True if the energy of each device was updated this often since a time.
+
+        Estimates and lost devices are not waited for.
+
+        Args:
+            time_s: Time on the sampler's monotonic clock.
+            count: Number of updates.
+        """
+        with self._sampler.lock:
+            return all(
+                channel.series.points_since(time_s) >= count
+                for channel in self._channels
+                if channel.device.method == "measured" and channel.due_s < math.inf
+            )
+
     def wake(self) -> None:
         """Read now, at the boundary of a phase, every meter whose reading makes the phase's energy more accurate."""
         if any(channel.worth_waking for channel in self._channels):
             self._sampler.wake()
+
+    def catch_up(self) -> float:
+        """Read every meter whose reading gives the energy up to now, and wait for that, if it is quick.
+
+        The wait is a small part of the time since the last one, so that a figure that is asked for costs nothing.
+
+        Returns:
+            Time of the call on the sampler's monotonic clock.
+        """
+        time_s = self._sampler.clock.monotonic()
+        since_s = time_s - self._caught_up_s
+        if since_s > _SELDOM_S:
+            self._caught_up_s = time_s
+            self._sampler.catch_up(self._channels, min(_CATCH_UP_S, _CATCH_UP_PART * since_s))
+        return time_s
 
     def wait_until_settled(self, time_s: float, timeout_s: float) -> None:
         """Wait until the energies at a time are final.
@@ -127,7 +163,7 @@ class Sampler:
         self._watchdog = Watchdog(clock, self.lock, self._start_thread)
         self._past_cpu_s = 0.0
         self._threads_cpu_s: dict[threading.Thread, float] = {}
-        self._notified_s = -math.inf
+        self._notified_s = self._asked_s = -math.inf
         self._settling = False
 
     @property
@@ -183,6 +219,17 @@ class Sampler:
         if self._threaded:
             self._wake.set()
 
+    def catch_up(self, channels: Sequence[Channel], timeout_s: float) -> None:
+        """See :meth:`Subscription.catch_up`."""
+        asked_s = self._asked_s = self.clock.monotonic()
+        channels = [channel for channel in channels if channel.is_prompt(asked_s)]
+        if not (self._threaded and channels):
+            return
+        with self._ticked:
+            self._wake.set()
+            read_s = asked_s - _MIN_WAKE_GAP_S
+            self._ticked.wait_for(lambda: all(channel.read_s >= read_s for channel in channels), timeout_s)
+
     def wait_until_settled(self, subscription: Subscription, time_s: float, timeout_s: float) -> None:
         """See :meth:`Subscription.wait_until_settled`."""
         if not self._threaded:
@@ -207,12 +254,14 @@ class Sampler:
         Returns:
             Time of the next reading on the monotonic clock; ``math.inf`` if there is none.
         """
+        if self._notification_is_due() and any(each.reads_first() for each in self._subscriptions):
+            self._asked_s = self.clock.monotonic()
         for channel in list(self._channels.values()):
             if self._superseded():
                 return math.inf
             if not channel.unresponsive and self._should_read(channel, woken=woken):
                 self._read(channel)
-        self._notify(self.clock.monotonic())
+        self._notify()
         with self.lock:
             self._prune()
             return min(
@@ -223,7 +272,8 @@ class Sampler:
         now_s = self.clock.monotonic()
         if now_s >= channel.due_s:
             return True
-        early = (woken and channel.current) or self._settling
+        asked = channel.read_s < self._asked_s and channel.is_prompt(now_s)
+        early = asked or (woken and channel.current) or self._settling
         return early and channel.due_s < math.inf and now_s - channel.read_s > _MIN_WAKE_GAP_S
 
     def _prune(self) -> None:
@@ -233,15 +283,19 @@ class Sampler:
                 min((each.floor_s for each in self._subscriptions if each.uses(channel)), default=math.inf)
             )
 
-    def _notify(self, now_s: float) -> None:
-        """Let the runs record final energies, but not at each tick: with many short phases that is expensive."""
-        if now_s - self._notified_s >= _NOTIFY_S:
-            self._notified_s = now_s
+    def _notification_is_due(self) -> bool:
+        """Return True if the runs should be notified; at each tick that would be expensive, with many short phases."""
+        return self.clock.monotonic() - self._notified_s >= _NOTIFY_S
+
+    def _notify(self) -> None:
+        """Let the runs record final energies."""
+        if self._notification_is_due():
+            self._notified_s = self.clock.monotonic()
             for subscription in list(self._subscriptions):
                 subscription.on_tick()
 
     def _read(self, channel: Channel) -> None:
-        began_cpu_s = time.thread_time()
+        began_cpu_s = self._thread_cpu_s()
         pending = self._watchdog.begin(channel)
         try:
             channel.read(self.clock, self.lock)
@@ -249,9 +303,13 @@ class Sampler:
             with self.lock:
                 channel.unresponsive = False
                 self._watchdog.end(pending)
-        cost_s = time.thread_time() - began_cpu_s
+        cost_s = self._thread_cpu_s() - began_cpu_s
         interval_s = min((each.interval_s for each in self._subscriptions if each.uses(channel)), default=1.0)
         channel.schedule(interval_s, cost_s)
+
+    def _thread_cpu_s(self) -> float:
+        """Return the CPU seconds of this thread; 0 in virtual time, in which a reading costs nothing."""
+        return time.thread_time() if self._threaded else 0.0
 
     def _needed(self, channel: Channel) -> bool:
         return any(subscription.uses(channel) for subscription in self._subscriptions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Device, Gauge, Reading
@@ -35,8 +35,10 @@ class ScriptedCounter:
         fault: error that every reading raises; set it to None to repair the counter.
         frozen_s: the counter is stuck from this time on.
         reset_s: the counter restarts from 0 at this time.
+        misread: returns what is read instead of a value, from the time of the monotonic clock and the value.
         replacement: meter of the same device to use if this one proves wrong; None: there is none.
-        device: the device that is read.
+        device: the device that is read. More than its `Device.bound_w` is refused as misread: 2 kW for a GPU, unless
+            its ``max_w`` says otherwise.
         reads: number of readings so far.
     """
 
@@ -51,6 +53,7 @@ class ScriptedCounter:
     fault: SourceError | None = None
     frozen_s: float = math.inf
     reset_s: float = math.inf
+    misread: Callable[[float, float], float] = lambda _, joules: joules
     replacement: Gauge | None = None
     device: Device = _COUNTED
     reads: int = 0
@@ -62,7 +65,7 @@ class ScriptedCounter:
             raise self.fault
         time_s = self._updated_s(min(self.clock.now_s, self.frozen_s))
         joules = self.energy_j(time_s) - (self.energy_j(self.reset_s) if time_s >= self.reset_s else 0.0)
-        return joules % self.wraps_at_j if self.wraps_at_j else joules
+        return self.misread(self.clock.now_s, joules % self.wraps_at_j if self.wraps_at_j else joules)
 
     def watts(self) -> float | None:
         """See :class:`trainwatt.power.device.Counter`."""
@@ -92,7 +95,7 @@ class ConstantCounter(ScriptedCounter):
     """
 
     def __init__(self, clock: VirtualClock, watts: float, *, device: Device = _COUNTED) -> None:
-        super().__init__(clock, lambda time_s: watts * time_s, device=device)
+        super().__init__(clock, lambda time_s: watts * time_s, device=_able(device, watts))
 
 
 @dataclass
@@ -137,9 +140,17 @@ class ConstantGauge:
     max_gap_s: float = 0.1
     device: Device = _GAUGED
 
+    def __post_init__(self) -> None:
+        self.device = _able(self.device, self.watts)
+
     def readings(self) -> Sequence[Reading]:
         """See :class:`trainwatt.power.device.Gauge`."""
         return (Reading(self.clock.now_s, self.watts),)
+
+
+def _able(device: Device, watts: float) -> Device:
+    """Return the device with a bound that allows a power; an unusual power is no mistake of its meter."""
+    return replace(device, max_w=watts) if device.max_w is None and watts > device.bound_w else device
 
 
 _counters: tuple[type[Counter], ...] = (ScriptedCounter, ConstantCounter)

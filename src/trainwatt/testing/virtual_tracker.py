@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.power.device import Found, Meter
+from trainwatt.sampling.channel import Channel
 from trainwatt.sampling.sampler import Sampler, Subscription
 from trainwatt.testing.virtual_clock import VirtualClock
 from trainwatt.tracking.settings import Settings
@@ -69,6 +70,11 @@ class VirtualSampler(Sampler):
         """Read at once every meter whose value is current."""
         self.tick(woken=True)
 
+    def catch_up(self, channels: Sequence[Channel], timeout_s: float) -> None:
+        """Read at once every meter whose reading gives the energy up to now."""
+        super().catch_up(channels, timeout_s)
+        self.tick()
+
     def wait_until_settled(self, subscription: Subscription, time_s: float, timeout_s: float) -> None:
         """Move the clock until the energy at a time is final, or ``timeout_s`` has passed."""
         deadline_s = self._virtual.now_s + timeout_s
@@ -104,7 +110,7 @@ class VirtualTracker(Tracker):
         self,
         kind: str = "",
         *,
-        gpu_uuids: Sequence[str] | None = None,
+        trains_on: Iterable[object] | None = None,
         found: Found | None = None,
         processes: ProcessGroup = ALONE,
         sampler: Sampler | None = None,
@@ -112,7 +118,7 @@ class VirtualTracker(Tracker):
         """Begin a run on the virtual meters; see :meth:`trainwatt.Tracker.start`."""
         return super().start(
             kind,
-            gpu_uuids=gpu_uuids,
+            trains_on=trains_on,
             found=found or self._meters,
             processes=processes,
             sampler=sampler or self._sampler,
