@@ -48,7 +48,10 @@ _SUSPENDED_S = 0.1
 
 
 class Since:
-    """A moment, and the wall time after it from the monotonic clock plus any suspension.
+    """A moment, and the wall time around it from the monotonic clock plus any suspension.
+
+    A suspension moves the wall time of later moments only. It is noticed at the first call after it, so moments between
+    that call and the one before it count as later. A run calls it several times per second.
 
     Attributes:
         monotonic_s: the moment by the monotonic clock.
@@ -58,13 +61,27 @@ class Since:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.monotonic_s, self.wall_s, self._asleep_s = clock.monotonic(), clock.wall(), clock.asleep()
+        self._looked_s = self.monotonic_s
+        # Time on the monotonic clock after which a total of seconds of suspension holds, oldest first. Replaced as a
+        # whole, because several threads read it.
+        self._suspensions: tuple[tuple[float, float], ...] = ()
 
     @property
     def suspended_s(self) -> float:
         """Seconds of suspension since then."""
-        asleep_s = self._clock.asleep() - self._asleep_s
-        return asleep_s if asleep_s > _SUSPENDED_S else 0.0
+        self._look()
+        return self._suspensions[-1][1] if self._suspensions else 0.0
 
     def wall_at(self, monotonic_s: float) -> float:
         """Return the wall time, seconds since the Unix epoch, at a time of the monotonic clock."""
-        return self.wall_s + monotonic_s - self.monotonic_s + self.suspended_s
+        self._look()
+        suspended_s = max((total_s for after_s, total_s in self._suspensions if monotonic_s > after_s), default=0.0)
+        return self.wall_s + monotonic_s - self.monotonic_s + suspended_s
+
+    def _look(self) -> None:
+        """Record a suspension since the last call."""
+        # The monotonic clock is read first, so that a suspension between the two readings is noticed at the next call.
+        now_s, asleep_s = self._clock.monotonic(), self._clock.asleep() - self._asleep_s
+        if asleep_s - (self._suspensions[-1][1] if self._suspensions else 0.0) > _SUSPENDED_S:
+            self._suspensions = (*self._suspensions, (self._looked_s, asleep_s))
+        self._looked_s = now_s

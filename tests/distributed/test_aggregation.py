@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.distributed.aggregation import aggregate, uncovered
-from trainwatt.distributed.rank_record import PhaseHistory, RankRecord
+from trainwatt.distributed.rank_record import PhaseHistory, RankRecord, Slice, summed
 from trainwatt.power.device import Device
 
 NAMES = ("gpu:GPU-a", "gpu:GPU-b", "ram:one", "ram:two")
@@ -140,6 +141,41 @@ def test_where_the_first_process_died_the_others_go_on() -> None:
     assert job.total_j == pytest.approx(5 * 100 + 20 * 100 + 20 * 10)
 
 
+def lost(record: RankRecord, name: str, at_s: float) -> RankRecord:
+    """Return a record whose device was lost at some time."""
+    slices = [
+        part
+        if part.to_s <= at_s
+        else Slice(part.from_s, part.to_s, {p: without(s, name) for p, s in part.phases.items()})
+        for part in record.slices
+    ]
+    phases = summed(part.phases for part in slices)
+    return replace(record, slices=slices, phases=phases, gaps_s={name: record.to_s - at_s})
+
+
+def without(span: Span, name: str) -> Span:
+    return replace(span, joules={device: value for device, value in span.joules.items() if device != name})
+
+
+@pytest.mark.parametrize("loser", [0, 1])
+def test_of_a_device_that_one_process_has_lost_the_reading_of_another_counts(loser: int) -> None:
+    whole = [measured(rank, 100.0, 200.0, {"gpu:GPU-a": 200.0}) for rank in range(2)]
+    whole[loser] = lost(whole[loser], "gpu:GPU-a", 109.5)
+    assert sum(span.total_j for span in whole[loser].phases.values()) < 1900
+    job = aggregate(whole)
+    assert job.total_j == pytest.approx(20_000)
+    assert job.gaps_s == {}
+
+
+def test_what_two_processes_have_lost_at_different_times_is_pieced_together() -> None:
+    """One loses the device at the middle; the other begins a little before that, and misses none of it."""
+    first = lost(measured(0, 100.0, 200.0, {"gpu:GPU-a": 200.0}), "gpu:GPU-a", 150.0)
+    second = lost(measured(1, 140.0, 200.0, {"gpu:GPU-a": 200.0}), "gpu:GPU-a", 190.0)
+    job = aggregate([first, second])
+    assert job.total_j == pytest.approx(90 * 200, rel=0.01)
+    assert job.gaps_s == {"gpu:GPU-a": 10.0}
+
+
 def test_a_job_that_was_started_anew_counts_both_times() -> None:
     before = [measured(rank, 100.0, 110.0, {"ram:one": 10.0}, "killed") for rank in range(2)]
     after = [measured(rank, 130.0, 150.0, {"ram:one": 10.0}) for rank in range(2)]
@@ -158,3 +194,37 @@ def test_the_course_of_a_long_run_stays_small() -> None:
     assert len(slices) <= 66
     assert sum(part.phases["train"].total_j for part in slices) == pytest.approx(5e5)
     assert [part.from_s for part in slices[1:]] == [part.to_s for part in slices[:-1]]
+
+
+def with_part(record: RankRecord, label: str, share: float) -> RankRecord:
+    """The same process, with a part of its training named."""
+
+    def named(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
+        copies = {phase: replace(span) for phase, span in phases.items()}
+        if "train" in copies:
+            train = copies["train"]
+            joules = {device: share * joules for device, joules in train.joules.items()}
+            copies["train"] = replace(train, labels={label: Span(share * train.seconds, joules, 1, 2)})
+        return copies
+
+    slices = tuple(Slice(each.from_s, each.to_s, named(each.phases)) for each in record.slices)
+    return replace(record, phases=named(record.phases), slices=slices)
+
+
+def test_parts_of_all_ranks_add_up_and_a_shared_device_counts_once() -> None:
+    first = with_part(measured(0, 0, 100, {"gpu:GPU-a": 100, "ram:one": 10}), "augment", 0.25)
+    second = with_part(measured(1, 0, 100, {"gpu:GPU-b": 300, "ram:one": 10}), "augment", 0.5)
+    sent = RankRecord.from_dict(json.loads(json.dumps(second.to_dict())))
+    assert sent == second
+    train = aggregate([first, sent]).phases["train"]
+    part = train.labels["augment"]
+    assert train.joules == pytest.approx({"gpu:GPU-a": 5000, "gpu:GPU-b": 15_000, "ram:one": 500})
+    assert part.joules == pytest.approx({"gpu:GPU-a": 1250, "gpu:GPU-b": 7500, "ram:one": 125})
+    assert (part.seconds, part.entries) == (12.5, 1)
+
+
+def test_parts_of_a_rank_that_fills_a_gap_count_as_their_phase_does() -> None:
+    first = with_part(measured(0, 0, 50, {"gpu:GPU-a": 100}), "augment", 0.5)
+    second = with_part(measured(1, 0, 100, {"gpu:GPU-a": 100}), "augment", 0.5)
+    train = aggregate([first, second]).phases["train"]
+    assert train.labels["augment"].total_j == pytest.approx(train.total_j / 2)

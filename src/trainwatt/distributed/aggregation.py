@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trainwatt.accounting.timeline import PHASES, Phase, Span
-from trainwatt.distributed.rank_record import RankRecord, summed
+from trainwatt.accounting.timeline import Phase, Span, in_order
+from trainwatt.distributed.rank_record import K, RankRecord, summed
 from trainwatt.power.device import Device
 
 # Begin and end, seconds since the Unix epoch.
@@ -40,8 +40,9 @@ class Job:
 
     @property
     def gaps_s(self) -> dict[str, float]:
-        """Seconds without a reading, by device id; from the lowest rank that reads the device."""
-        return {name: gap_s for record in reversed(self.records) for name, gap_s in record.gaps_s.items()}
+        """Seconds without a reading, by device id; of the process that missed the device for the shortest time."""
+        best = {device.id: _readers(self.records, device.id)[0][0] for device in self.devices}
+        return {name: record.gaps_s[name] for name, record in best.items() if name in record.gaps_s}
 
     @property
     def notes(self) -> dict[str, str]:
@@ -63,8 +64,9 @@ def aggregate(records: Iterable[RankRecord]) -> Job:
     """Aggregate rank records into a job.
 
     The order of the records does not matter, and duplicates count once. If several processes have read a device, its
-    energy counts over the union of their times. The lowest rank counts first; higher ranks only fill the times that it
-    did not measure. If such a time begins or ends within a slice, power is taken as constant in the slice.
+    energy counts over the union of their times. The process that missed it for the shortest time counts first, among
+    equals the lowest rank; the others only fill the times in which it did not read the device. If such a time begins or
+    ends within a slice, power is taken as constant in the slice.
 
     Args:
         records: records of one job; the latest record of each process counts.
@@ -72,18 +74,16 @@ def aggregate(records: Iterable[RankRecord]) -> Job:
     known = sorted(_latest(records), key=lambda record: (record.rank, record.from_s, record.id))
     times = [_lead(group) for group in _side_by_side(known)]
     phases = summed([_timed(record.phases) for record in times])
-    covered: dict[str, list[Stretch]] = {}
     devices: dict[str, Device] = {}
-    for record in known:
-        for device in record.devices:
-            devices.setdefault(device.id, device)
-            taken = covered.setdefault(device.id, [])
-            for phase, joules in _beyond(record, device.id, taken).items():
-                span = phases.setdefault(phase, Span())
-                span.joules[device.id] = span.joules.get(device.id, 0.0) + joules
-            taken.append((record.from_s, record.to_s))
+    for name in dict.fromkeys(device.id for record in known for device in record.devices):
+        taken: list[Stretch] = []
+        for record, device in _readers(known, name):
+            devices.setdefault(name, device)
+            for phase, span in _beyond(record, name, taken).items():
+                phases.setdefault(phase, Span()).add(span)
+            taken += _read(record, name)
     return Job(
-        {phase: phases[phase] for phase in PHASES if phase in phases},
+        in_order(phases),
         tuple(devices.values()),
         tuple(known),
         sum(record.epochs for record in times),
@@ -152,24 +152,50 @@ def _lead(group: Sequence[RankRecord]) -> RankRecord:
     )
 
 
-def _timed(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
-    return {phase: Span(span.seconds, {}, span.entries, span.steps) for phase, span in phases.items()}
+def _readers(records: Sequence[RankRecord], device: str) -> list[tuple[RankRecord, Device]]:
+    """Return the records of those that read a device, the most complete one first."""
+    known = [(record, each) for record in records for each in record.devices if each.id == device]
+    readers = [reader for reader in known if reader[1].method != "not counted"] or known
+    # In whole seconds, so that a short hiccup does not change the reader.
+    return sorted(readers, key=lambda reader: round(reader[0].gaps_s.get(device, 0.0)))
 
 
-def _beyond(record: RankRecord, device: str, taken: Sequence[Stretch]) -> dict[Phase, float]:
-    """Return the joules of a device by phase in the time that no earlier record covers."""
+def _read(record: RankRecord, device: str) -> Sequence[Stretch]:
+    """Return the times in which a process read a device: all of its time, but for slices without energy in a gap."""
+    if not record.gaps_s.get(device):
+        return [(record.from_s, record.to_s)]
+    return [
+        (from_s, to_s)
+        for from_s, to_s, phases in record.slices
+        if sum(span.joules.get(device, 0.0) for span in phases.values()) > 0
+    ]
+
+
+def _timed(phases: Mapping[K, Span]) -> dict[K, Span]:
+    """Return spans without their energy."""
+    return {
+        name: Span(span.seconds, {}, span.entries, span.steps, _timed(span.labels)) for name, span in phases.items()
+    }
+
+
+def _drawn(phases: Mapping[K, Span], device: str, part: float = 1.0) -> dict[K, Span]:
+    """Return a part, 0 to 1, of what one device drew."""
+    return {
+        name: Span(joules={device: part * span.joules[device]}, labels=_drawn(span.labels, device, part))
+        for name, span in phases.items()
+        if device in span.joules
+    }
+
+
+def _beyond(record: RankRecord, device: str, taken: Sequence[Stretch]) -> dict[Phase, Span]:
+    """Return what a device drew by phase in the time that no earlier record covers."""
     part = uncovered(record.from_s, record.to_s, taken)
     if part == 0:
         return {}
     if part == 1:
-        return {phase: span.joules[device] for phase, span in record.phases.items() if device in span.joules}
-    joules: dict[Phase, float] = {}
-    for from_s, to_s, phases in record.slices:
-        free = uncovered(from_s, to_s, taken)
-        for phase, span in phases.items():
-            if free and device in span.joules:
-                joules[phase] = joules.get(phase, 0.0) + free * span.joules[device]
-    return joules
+        return _drawn(record.phases, device)
+    free = ((phases, uncovered(from_s, to_s, taken)) for from_s, to_s, phases in record.slices)
+    return summed(_drawn(phases, device, part) for phases, part in free if part)
 
 
 def _badness(status: str) -> int:

@@ -134,7 +134,7 @@ def own_share(found: Found, *, leads: bool) -> Found:
     """
     if leads:
         return found
-    return Found(tuple(meter for meter in found.meters if not _is_host_wide(meter.device)))
+    return Found(tuple(meter for meter in found.meters if not _is_host_wide(meter.device)), uncounted=found.uncounted)
 
 
 def job_identity(environ: Mapping[str, str] = os.environ) -> str:

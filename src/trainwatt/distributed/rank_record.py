@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from trainwatt.accounting.timeline import Phase, Span
 from trainwatt.power.device import Device
 
 _MAX_SLICES = 64
+# A phase, or the name of a part of it.
+K = TypeVar("K", bound=str)
 
 _Known = tuple[tuple["Slice", ...], float, Mapping[Phase, Span]]
 
@@ -44,7 +46,6 @@ class RankRecord:
         gaps_s: seconds without a reading, by device id.
         notes: errors of a device, by device id.
         sampler_cpu_s: CPU time spent on measuring.
-        before: energy, time and steps of earlier attempts, by phase; filled on rank 0 only.
     """
 
     id: str
@@ -60,7 +61,6 @@ class RankRecord:
     gaps_s: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     sampler_cpu_s: float = 0.0
-    before: Mapping[Phase, Span] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -69,9 +69,7 @@ class RankRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form; each span is a list whose joules follow the device order in ``order``."""
-        order = sorted(
-            {name for spans in (self.phases, self.before) for span in spans.values() for name in span.joules}
-        )
+        order = sorted({name for span in self.phases.values() for name in span.joules})
         return {
             "id": self.id,
             "rank": self.rank,
@@ -87,7 +85,6 @@ class RankRecord:
             "gaps_s": dict(self.gaps_s),
             "notes": dict(self.notes),
             "sampler_cpu_s": self.sampler_cpu_s,
-            "before": _packed(self.before, order),
         }
 
     @classmethod
@@ -99,9 +96,9 @@ class RankRecord:
         """
         known = {name: value for name, value in state.items() if name in _FIELDS}
         order = state["order"]
-        known["phases"], known["before"] = _unpacked(state["phases"], order), _unpacked(state["before"], order)
+        known["phases"] = _unpacked(state["phases"], order)
         known["slices"] = _Packed(state["slices"], order)
-        known["devices"] = tuple(Device(**{**each, "covers": tuple(each["covers"])}) for each in state["devices"])
+        known["devices"] = tuple(Device.from_dict(each) for each in state["devices"])
         return cls(**known)
 
 
@@ -187,15 +184,23 @@ def summed(parts: Iterable[Mapping[Phase, Span]]) -> dict[Phase, Span]:
     return total
 
 
-def _packed(phases: Mapping[Phase, Span], order: list[str]) -> dict[str, list[float]]:
+def _packed(phases: Mapping[K, Span], order: list[str]) -> dict[K, list[Any]]:
     return {
-        phase: [span.seconds, span.entries, span.steps, *(span.joules.get(name, 0.0) for name in order)]
-        for phase, span in phases.items()
+        name: [
+            span.seconds,
+            span.entries,
+            span.steps,
+            *(span.joules.get(device, 0.0) for device in order),
+            # Parts that the user has named come last, if there are any.
+            *([_packed(span.labels, order)] if span.labels else ()),
+        ]
+        for name, span in phases.items()
     }
 
 
-def _unpacked(state: Mapping[Phase, list[float]], order: list[str]) -> dict[Phase, Span]:
-    return {
-        phase: Span(seconds, dict(zip(order, joules, strict=True)), int(entries), int(steps))
-        for phase, (seconds, entries, steps, *joules) in state.items()
-    }
+def _unpacked(state: Mapping[K, list[Any]], order: list[str]) -> dict[K, Span]:
+    spans = {}
+    for name, (seconds, entries, steps, *rest) in state.items():
+        labels = _unpacked(rest.pop(), order) if len(rest) > len(order) else {}
+        spans[name] = Span(seconds, dict(zip(order, rest, strict=True)), int(entries), int(steps), labels)
+    return spans

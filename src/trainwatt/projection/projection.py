@@ -58,14 +58,17 @@ _UNSEEN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Measurements of a run up to the time of its projection.
+    """Measurements of a run, or of one loop of epochs in it, up to the time of its projection.
 
     Attributes:
-        phases: totals of the run so far, by phase.
+        phases: totals so far, by phase.
         epochs: totals of the latest completed epochs, by phase, oldest first.
         closed: number of completed epochs.
-        closed_steps: number of training steps in completed epochs.
+        closed_steps: number of training steps before the open epoch.
         warmup: warm-up estimates of the phases for which one is available.
+        repeated_epochs: completed epochs that do not count for the plan, because a checkpoint was restored.
+        repeated_steps: training steps likewise.
+        experience: totals of completed epochs with training of earlier loops that resemble this one, oldest first.
     """
 
     phases: Mapping[Phase, Span]
@@ -73,6 +76,25 @@ class History:
     closed: int = 0
     closed_steps: int = 0
     warmup: Mapping[Phase, WarmupEstimate] = field(default_factory=dict)
+    repeated_epochs: int = 0
+    repeated_steps: int = 0
+    experience: Sequence[Mapping[Phase, Span]] = ()
+
+    @property
+    def done_epochs(self) -> int:
+        """Number of completed epochs of the plan."""
+        return self.closed - self.repeated_epochs
+
+    @property
+    def done_steps(self) -> int:
+        """Number of completed training steps of the plan."""
+        return self.steps - self.repeated_steps
+
+    @property
+    def counts_steps(self) -> bool:
+        """True if training steps are counted; before the first epoch of a loop, as in the loops before."""
+        before = () if self.closed else self.experience
+        return self.steps > 0 or any(epoch[_TRAIN].steps for epoch in before)
 
     @property
     def steps(self) -> int:
@@ -81,8 +103,8 @@ class History:
 
     @property
     def later(self) -> Sequence[Mapping[Phase, Span]]:
-        """Completed epochs after the first one of the run."""
-        return self.epochs[1:] if self.closed == len(self.epochs) else self.epochs
+        """Completed epochs after the first one, with those of earlier loops."""
+        return [*self.experience, *(self.epochs[1:] if self.closed == len(self.epochs) else self.epochs)]
 
     @property
     def needs_warmup(self) -> bool:
@@ -103,6 +125,8 @@ class Projection:
         epochs: number of completed epochs at the time of the projection.
         steps: number of completed training steps at the time of the projection.
         plan: plan that the projection is based on.
+        done_epochs: completed epochs of this plan, which covers the present loop.
+        done_steps: completed training steps of this plan.
     """
 
     energy_kwh: Quantity
@@ -112,6 +136,8 @@ class Projection:
     epochs: int = 0
     steps: int = 0
     plan: Plan = field(default_factory=Plan)
+    done_epochs: int = 0
+    done_steps: int = 0
 
     def after(self, phases: Mapping[Phase, Span]) -> Projection:
         """Return the projection with the energy and duration of earlier attempts added.
@@ -127,6 +153,18 @@ class Projection:
         }
         energy = Quantity(energy.low + kwh, energy.central + kwh, energy.high + kwh)
         return replace(self, energy_kwh=energy, seconds=self.seconds + before.seconds, phases_j=phases_j)
+
+    def at_least(self, kwh: float) -> Projection:
+        """Return the projection raised to the energy so far, which the whole run cannot be below.
+
+        Args:
+            kwh: energy so far.
+        """
+        energy = self.energy_kwh.at_least(kwh)
+        if energy is self.energy_kwh:
+            return self
+        ratio = energy.central / self.energy_kwh.central if self.energy_kwh.central else 1.0
+        return replace(self, energy_kwh=energy, phases_j={phase: ratio * j for phase, j in self.phases_j.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the projection as JSON-serialisable values."""
@@ -151,7 +189,7 @@ def project(history: History, plan: Plan) -> Projection | None:
     Returns:
         The projection; None if the plan has no known end, or before any training.
     """
-    rest = _remaining(history, plan) if _TRAIN in history.phases else None
+    rest = _remaining(history, plan) if _TRAIN in history.phases or history.experience else None
     if rest is None:
         return None
     rate = _rate(history, rest)
@@ -182,6 +220,8 @@ def project(history: History, plan: Plan) -> Projection | None:
         epochs=history.closed,
         steps=history.steps,
         plan=plan,
+        done_epochs=history.done_epochs,
+        done_steps=history.done_steps,
     )
 
 
@@ -205,6 +245,22 @@ def project_from_checkpoints(checkpoints: Sequence[tuple[float, float]]) -> Quan
         History(merged((SpanKey(0, _TRAIN), span) for span in spans), recent, len(spans)), Plan(steps=_PARTS)
     )
     return projection.energy_kwh if projection else None
+
+
+def resemble(some: Sequence[Mapping[Phase, Span]], others: Sequence[Mapping[Phase, Span]]) -> bool:
+    """Return True if training takes about as much in some epochs as in others, by step or else by epoch.
+
+    Args:
+        some: completed epochs, by phase.
+        others: completed epochs, by phase.
+    """
+    pair = [[epoch[_TRAIN] for epoch in epochs if _TRAIN in epoch] for epochs in (some, others)]
+    steps = [sum(span.steps for span in spans) for spans in pair]
+    counts = steps if all(steps) else [len(spans) for spans in pair]
+    if not all(counts):
+        return False
+    one, other = (sum(map(_cost, spans), Cost()) / count for spans, count in zip(pair, counts, strict=True))
+    return one.is_like(other, _LIKE)
 
 
 class _Remaining(NamedTuple):
@@ -233,15 +289,16 @@ class _Rate(NamedTuple):
 
 
 def _remaining(history: History, plan: Plan) -> _Remaining | None:
-    return _remaining_steps(history, plan) if history.steps else _remaining_epochs(history, plan)
+    return _remaining_steps(history, plan) if history.counts_steps else _remaining_epochs(history, plan)
 
 
 def _remaining_epochs(history: History, plan: Plan) -> _Remaining | None:
     """Return the remaining work of a run that counts no steps; None if it is unknown."""
-    if not history.closed or plan.epochs is None or plan.epochs < history.closed:
+    is_known = history.closed or history.experience
+    if not is_known or plan.epochs is None or plan.epochs < history.done_epochs:
         return None
-    left = plan.epochs - history.closed
-    evaluations = plan.evaluations(plan.epochs, 0) - plan.evaluations(history.closed, 0)
+    left = plan.epochs - history.done_epochs
+    evaluations = plan.evaluations(plan.epochs, 0) - plan.evaluations(history.done_epochs, 0)
     return _Remaining(left, 0, left, evaluations, by_steps=False)
 
 
@@ -252,11 +309,11 @@ def _remaining_steps(history: History, plan: Plan) -> _Remaining | None:
     left = _steps_left(history, plan, per_epoch, open_steps)
     if left is None:
         return None
-    epochs = history.closed + ((open_steps + left) / per_epoch if per_epoch else 0.0)
+    epochs = history.done_epochs + ((open_steps + left) / per_epoch if per_epoch else 0.0)
     return _Remaining(
         left,
         _steps_left_in_epoch(history, per_epoch, open_steps, left),
-        epochs - history.closed,
+        epochs - history.done_epochs,
         _evaluations_left(history, plan, epochs, left),
         by_steps=True,
     )
@@ -268,16 +325,17 @@ def _steps_per_epoch(history: History, plan: Plan) -> int | None:
     whole_epochs = history.closed - (1 if plan.skipped_steps else 0)
     if whole_epochs > 0 and "train" in history.epochs[-1]:
         return history.epochs[-1]["train"].steps
-    return plan.steps_per_epoch
+    before = history.experience[-1][_TRAIN].steps if history.experience else None
+    return plan.steps_per_epoch or before or None
 
 
 def _steps_left(history: History, plan: Plan, per_epoch: int | None, open_steps: int) -> int | None:
     """Return the number of steps until the plan's first limit; None if no limit is known in steps."""
-    limits = [] if plan.steps is None else [plan.steps - history.steps]
-    if plan.epochs is not None and history.closed >= plan.epochs:
+    limits = [] if plan.steps is None else [plan.steps - history.done_steps]
+    if plan.epochs is not None and history.done_epochs >= plan.epochs:
         limits.append(0)
     elif plan.epochs is not None and per_epoch:
-        limits.append((plan.epochs - history.closed) * per_epoch - open_steps)
+        limits.append((plan.epochs - history.done_epochs) * per_epoch - open_steps)
     return max(0, min(limits)) if limits else None
 
 
@@ -298,8 +356,8 @@ def _evaluations_left(history: History, plan: Plan, epochs: float, left: int) ->
         epochs: number of epochs in the whole run.
         left: number of remaining steps.
     """
-    steps = history.steps + left
-    evaluations = plan.evaluations(epochs, steps) - plan.evaluations(history.closed, history.steps)
+    steps = history.done_steps + left
+    evaluations = plan.evaluations(epochs, steps) - plan.evaluations(history.done_epochs, history.done_steps)
     is_extra_due = left and plan.validates_last and plan.ends_between(epochs, steps)
     return evaluations + (1 if is_extra_due else 0)
 
@@ -314,7 +372,7 @@ def _rate(history: History, rest: _Remaining) -> _Rate:
     if rest.by_steps:
         seen = [span for span in seen if span.steps]
     costs = [_cost(span) / (span.steps if rest.by_steps else 1) for span in seen]
-    if seen and history.closed > _FIRST_UNTIL:
+    if seen and (history.closed > _FIRST_UNTIL or not history.closed):
         return _mean(costs)
     warmup = history.warmup.get("train", _NO_WARMUP)
     train = history.epochs[0]["train"] if seen and "train" in history.epochs[0] else history.phases["train"]
@@ -352,7 +410,8 @@ def _error(history: History, rest: _Remaining, rate: _Rate) -> float:
         return rate.error
     if history.later:
         later_epochs = _EPOCHS * math.sqrt(_ALIKE / max(1.0, rest.epochs))
-        return math.hypot(rate.error, later_epochs)
+        # No epoch of this loop has shown yet that it resembles those before.
+        return math.hypot(rate.error, later_epochs, 0.0 if history.closed else _NEXT)
     within = rest.within / rest.units
     return math.hypot(rate.error, within * _WITHIN + (1 - within) * _NEXT)
 
@@ -361,6 +420,8 @@ def _evaluation(history: History, plan: Plan, rate: _Rate) -> tuple[Cost, float]
     """Return the cost of an evaluation, and its relative standard deviation in addition to that of the rate."""
     seen = [epoch["validate"] for epoch in history.later if "validate" in epoch and epoch["validate"].entries]
     whole = history.phases.get("validate")
+    if seen and (whole is None or not whole.entries):
+        return _mean([_cost(span) / span.entries for span in seen]).cost, 0.0
     if whole is None or not whole.entries:
         batches = plan.validation_batches or 0
         return rate.cost * (plan.validation_share * batches), _UNSEEN
@@ -372,12 +433,17 @@ def _evaluation(history: History, plan: Plan, rate: _Rate) -> tuple[Cost, float]
 def _cost_per_entry(history: History, phase: Phase) -> Cost:
     """Return the mean cost of entering a phase once."""
     span = history.phases.get(phase, Span())
+    if not span.entries:
+        span = total_of({epoch: phases[phase] for epoch, phases in enumerate(history.experience) if phase in phases})
     return _cost(span) / max(1, span.entries)
 
 
 def _as_before(history: History, rest: _Remaining, phase: Phase) -> float:
     """Return how often a phase will be entered in the remaining work, at its past frequency."""
     entries = history.phases.get(phase, Span()).entries
+    if not history.closed and history.experience:
+        before = sum(epoch[phase].entries for epoch in history.experience if phase in epoch)
+        return max(0.0, before / len(history.experience) * rest.epochs - entries)
     return entries / history.closed * rest.epochs if history.closed else entries / max(1, history.steps) * rest.units
 
 
