@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trainwatt.errors import ArgumentError
+
+# The exponential function of a larger number overflows.
+_MAX_EXPONENT = 709.0
 
 
 class Ranged(Protocol):
@@ -58,9 +61,27 @@ class Quantity:
         highs = [self.high / self.central, *(factor.high / factor.value for factor in factors)]
         return Quantity(central / spread(lows), central, central * spread(highs))
 
+    def widened(self, by: Quantity) -> Quantity:
+        """Add the relative error of another figure to the range, as an independent cause.
+
+        Args:
+            by: the other figure; without a central figure above 0 it has no relative error, and nothing is added.
+        """
+        if self.central <= 0 or by.central <= 0:
+            return self
+        low = spread((self.low / self.central, by.low / by.central))
+        high = spread((self.high / self.central, by.high / by.central))
+        return Quantity(self.central / low, self.central, self.central * high)
+
     def scaled(self, by: float) -> Quantity:
         """Multiply by an exact number of at least 0."""
         return Quantity(self.low * by, self.central * by, self.high * by)
+
+    def at_least(self, least: float) -> Quantity:
+        """Raise the figure and the ends of its range to a least value."""
+        if least <= self.low:
+            return self
+        return Quantity(least, max(least, self.central), max(least, self.high))
 
     def plus(self, other: Quantity) -> Quantity:
         """Add a quantity whose error is fully correlated, so that both ranges add up."""
@@ -75,6 +96,49 @@ class Quantity:
         return {"low": self.low, "central": self.central, "high": self.high}
 
 
+class Part(NamedTuple):
+    """A term of a sum, with the cause of its error.
+
+    Attributes:
+        amount: the term.
+        cause: cause of its error; terms of the same cause err alike.
+        common: correlation of its error with those of the same cause, 0 to 1. 1: the whole error is shared; 0: the
+            error is its own.
+    """
+
+    amount: Quantity
+    cause: str
+    common: float = 1.0
+
+
+def summed(parts: Iterable[Part]) -> Quantity:
+    """Add up terms, each with a cause of its error.
+
+    Errors of one cause are shared: their distances to the end of the range add up, so that eight like terms have the
+    same relative range as one. Errors of different causes, and the part of an error that is a term's own, are
+    independent: their distances add up in quadrature. A distance ``d`` with ``common = c`` has the shared part ``c *
+    d`` and the own part ``sqrt(1 - c^2) * d``, which together give ``d`` again.
+
+    Args:
+        parts: the terms.
+    """
+    terms = tuple(parts)
+    central = sum(term.amount.central for term in terms)
+    below: dict[str, list[tuple[float, float]]] = {}
+    above: dict[str, list[tuple[float, float]]] = {}
+    for amount, cause, common in terms:
+        below.setdefault(cause, []).append((amount.central - amount.low, common))
+        above.setdefault(cause, []).append((amount.high - amount.central, common))
+    return Quantity(central - _distance(below.values()), central, central + _distance(above.values()))
+
+
+def _distance(causes: Collection[Sequence[tuple[float, float]]]) -> float:
+    """Return the distance of a sum to the end of its range, from the distances of its terms by cause."""
+    shared = [sum(common * distance for distance, common in terms) for terms in causes]
+    own = [(1 - common * common) ** 0.5 * distance for terms in causes for distance, common in terms if common < 1]
+    return math.hypot(*shared, *own)
+
+
 def spread(ratios: Iterable[float]) -> float:
     """Return the largest deviation of a product from its central figure, as a ratio of at least 1.
 
@@ -84,7 +148,8 @@ def spread(ratios: Iterable[float]) -> float:
     Args:
         ratios: ``high / central``, or ``low / central``, of each part.
     """
-    return math.exp(math.sqrt(sum(math.log(ratio) ** 2 if ratio > 0 else math.inf for ratio in ratios)))
+    deviation = math.sqrt(sum(math.log(ratio) ** 2 if ratio > 0 else math.inf for ratio in ratios))
+    return math.exp(deviation) if deviation < _MAX_EXPONENT else math.inf
 
 
 def _figures(value: float) -> str:

@@ -41,6 +41,56 @@ def test_merging_again_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == first == read_summary(folders[0])
 
 
+def resumed(folder: Path, before: Path, zone: str) -> Path:
+    with measure(output_dir=folder, run_name="run", zone=zone, devices="ram", verbose=False) as measured:
+        measured.load_state_dict(read_summary(before))
+        measured.step()
+        measured.wait_until_settled()
+    assert measured.summary.folder is not None
+    return measured.summary.folder
+
+
+def test_a_resumed_run_that_is_merged_by_itself_stays_as_it_is(tmp_path: Path) -> None:
+    first = run(tmp_path, "run")
+    second = resumed(tmp_path, first, "SE")
+    written = read_summary(second)
+    assert main(["merge", str(second), "--output", str(tmp_path / "job")]) == 0
+    for _ in range(2):
+        joined = read_summary(tmp_path / "job")
+        assert joined["total_j"] == pytest.approx(written["total_j"])
+        assert sum(sum(span["joules"].values()) for span in joined["phases"].values()) == pytest.approx(
+            written["total_j"]
+        )
+        assert [each["total_j"] for each in joined["attempts"]] == pytest.approx(
+            [each["total_j"] for each in written["attempts"]]
+        )
+        for end, value in written["footprint"]["co2e_kg"].items():
+            assert joined["footprint"]["co2e_kg"][end] == pytest.approx(value)
+        assert main(["merge", str(tmp_path / "job")]) == 0  # again
+
+
+def test_attempts_of_one_training_are_merged_as_its_attempts(tmp_path: Path) -> None:
+    first = run(tmp_path, "run")
+    second = resumed(tmp_path, first, "PL")
+    third = resumed(tmp_path, second, "SE")
+    written = read_summary(third)
+    for given in ([first, second, third], [third, first], [second, third]):
+        assert main(["merge", *map(str, given), "--output", str(tmp_path / "job")]) == 0
+        joined = read_summary(tmp_path / "job")
+        assert joined["total_j"] == pytest.approx(written["total_j"])
+        assert [each["site"]["zone"] for each in joined["attempts"]] == ["FR", "PL", "SE"]
+        assert joined["footprint"]["co2e_kg"]["central"] == pytest.approx(written["footprint"]["co2e_kg"]["central"])
+
+
+def test_two_branches_of_one_training_count_what_they_share_once(tmp_path: Path) -> None:
+    first = run(tmp_path, "run")
+    branches = [resumed(tmp_path, first, "FR") for _ in range(2)]
+    assert main(["merge", *map(str, branches), "--output", str(tmp_path / "job")]) == 0
+    own_j = [read_summary(each)["attempts"][-1]["total_j"] for each in branches]
+    total_j = read_summary(first)["total_j"] + sum(own_j)
+    assert read_summary(tmp_path / "job")["total_j"] == pytest.approx(total_j, rel=1e-6)
+
+
 def test_a_folder_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", str(tmp_path)]) == 1
     assert "no run folder" in capsys.readouterr().err

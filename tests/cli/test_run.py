@@ -8,10 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.terminal import typed
 from trainwatt import read_run
+from trainwatt.cli import parser
+from trainwatt.cli.run import LEFT_OUT, MONITOR_FLAGS
+from trainwatt.tracking.options import Options
+from trainwatt.tracking.settings import Settings
 
 TRAINWATT = [sys.executable, "-m", "trainwatt", "run", "--zone", "FR", "--name", "run"]
 
@@ -99,6 +104,92 @@ def test_a_quiet_one_prints_nothing(tmp_path: Path) -> None:
     done = python(tmp_path, "pass", "--quiet", "--devices", "cpu", "ram", "--interval", "0.5", "--output-dir", "runs")
     assert (done.stdout, done.stderr) == ("", "")
     assert read_run(tmp_path / "runs/run").status == "finished"
+
+
+def test_it_takes_what_a_monitor_takes() -> None:
+    """An option of a monitor that the command lacks, or the other way round, fails here."""
+    flags = vars(parser().parse_args(["run", *ALL_FLAGS, "--", "true"]))
+    assert set(MONITOR_FLAGS) | SITE_OPTIONS | LEFT_OUT == set(Options.__annotations__)
+    assert (set(MONITOR_FLAGS) | SITE_OPTIONS) <= flags.keys()
+    assert not (set(MONITOR_FLAGS) & LEFT_OUT)
+    assert (flags["gpus"], flags["full_w"], flags["run_name"]) == (["0", "GPU-5f1c2a"], 100.0, "run")
+    given = {name: flags[name] for name in (*MONITOR_FLAGS, *SITE_OPTIONS) if name not in ("gpus", "cloud")}
+    # The core takes them as they are.
+    assert Settings.check(**given).scope == "process"
+
+
+SITE_OPTIONS = {"zone", "cloud", "pue", "wue", "tariff", "carbon_intensity"}
+ALL_FLAGS = (
+    *("--devices", "cpu", "ram", "--gpus", "0", "GPU-5f1c2a", "--scope", "process", "--interval", "2"),
+    *("--idle-w", "10", "--full-w", "100", "--output-dir", "runs", "--run-name", "run"),
+    *("--zone", "FR", "--pue", "1.2", "--wue", "0.5", "--tariff", "0.2", "--carbon-intensity", "50"),
+)
+
+
+def test_a_gpu_that_cannot_be_named_is_refused_before_the_command_starts(tmp_path: Path) -> None:
+    done = run(tmp_path, sys.executable, "-c", "print('started')", options=("--gpus", "no such GPU"))
+    assert done.returncode == 2
+    assert "gpus" in done.stderr
+    assert not done.stdout
+    done = run(tmp_path, "true", options=("--carbon-intensity", "no such source"))
+    assert done.returncode == 2
+    assert "electricitymaps" in done.stderr
+
+
+BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end:\n    pass\n"
+WORKER = BURN.format(0.5)
+SHORT_LIVED = (
+    f"import subprocess, sys\nfor _ in range(4):\n    subprocess.run([sys.executable, '-S', '-c', {WORKER!r}])"
+)
+GRANDCHILDREN = f"import subprocess, sys\nsubprocess.run([sys.executable, '-S', '-c', {SHORT_LIVED!r}])"
+POOLED = f"""
+import sys
+for _ in range(2):
+    sys.stdin.readline()
+    exec({WORKER!r})
+    print(flush=True)
+sys.stdin.read()
+"""
+# Two workers that live on, as in a pool, and end only with the command.
+PERSISTENT = f"""
+import os, subprocess, sys, time
+workers = [
+    subprocess.Popen([sys.executable, "-S", "-c", {POOLED!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for _ in range(2)
+]
+for _ in range(2):
+    for worker in workers:
+        worker.stdin.write(b"\\n")
+        worker.stdin.flush()
+    for worker in workers:
+        worker.stdout.readline()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the time of ended grandchildren")
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(BURN.format(2.0), id="command"),
+        pytest.param(SHORT_LIVED, id="short-lived"),
+        pytest.param(GRANDCHILDREN, id="grandchildren"),
+        pytest.param(PERSISTENT + "for each in workers: each.communicate()", id="persistent"),
+        # Nobody waits for workers that are left behind: they count as far as they were seen.
+        pytest.param(PERSISTENT + "os._exit(0)", id="left-behind"),
+    ],
+)
+def test_the_share_of_the_command_is_the_cpu_time_of_all_its_processes(code: str, tmp_path: Path) -> None:
+    """2 s of CPU time, at 100 W for all CPUs of the machine."""
+    options = ("--scope", "process", "--devices", "cpu", "--full-w", "100", "--interval", "0.2")
+    assert python(tmp_path, code, *options).returncode == 0
+    summary = read_run(tmp_path / "footprint/run").summary
+    (device,) = summary["devices"]
+    if "model" not in device["source"]:
+        pytest.skip("this machine measures its CPU, so that the true energy is not known")
+    busy_s = summary["total_j"] / 100 * (psutil.cpu_count() or 1)
+    # Interpreters start, and this program writes its record.
+    assert 2.0 * 0.97 <= busy_s <= 2.0 + 1.0
 
 
 def test_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:

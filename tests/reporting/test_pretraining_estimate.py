@@ -43,6 +43,19 @@ def test_published_runs_come_out_as_published(
 
 
 @pytest.mark.parametrize(
+    ("gpu", "count", "pue"), [("H100", 8, 1.54), ("T4", 1, 1.54), ("RTX 4090", 8, 1.54), ("RTX 4090", 1, 1)]
+)
+def test_the_pue_is_that_of_where_such_gpus_stand(gpu: str, count: int, pue: float) -> None:
+    for watts in (None, 300.0):
+        expected = estimate(gpu, count, 10, FRANCE, watts=watts)
+        assert expected.site.pue.value == pue
+        facility_kwh = expected.footprint.facility_kwh
+        assert facility_kwh.central == pytest.approx(expected.footprint.energy_kwh.central * pue)
+        assert ("assumed: unknown data centre" in expected.text()) == (pue > 1)
+    assert estimate(gpu, count, 10, Site(zone="FR", pue=1.2, environ={})).site.pue.value == 1.2
+
+
+@pytest.mark.parametrize(
     ("name", "watts"),
     [
         ("H100", 700),

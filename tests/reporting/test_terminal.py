@@ -93,3 +93,22 @@ def test_a_terminal_that_cannot_print_it_ends_nothing(tmp_path: Path) -> None:
     printed(tmp_path, script, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
     assert (tmp_path / "after").exists()
     assert (tmp_path / "footprint/lauf-ä/summary.json").exists()
+
+
+PARTS = """
+import trainwatt
+with trainwatt.measure(zone='FR', run_name='run') as run, run.phase('train'):
+    for name in ['[/bold] augment', *map(str, range(20))]:
+        with run.part(name):
+            sum(range(10**5))
+"""
+
+
+def test_parts_of_ones_own_have_a_row_below_their_phase(tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    plain, coloured = printed(tmp_path, PARTS), typed(PARTS, tmp_path)
+    for text in (plain, coloured):
+        assert text.count("train: ") == 6
+        assert "train: 16 more parts" in text
+    named = "import trainwatt\nwith trainwatt.measure(zone='FR') as run, run.part('[/bold] augment'): sum(range(10**5))"
+    assert "other: [/bold] augment" in typed(named, tmp_path)

@@ -10,11 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainwatt.cli import compare, completion, doctor, estimate, export, lifetime, merge, regions, report, run, watch
+from trainwatt.cli import compare, completion, estimate, export, lifetime, merge, regions, report, run, watch
+from trainwatt.cli.machine import calibrate, doctor
 from trainwatt.errors import ArgumentError
 from trainwatt.version import __version__
 
-COMMANDS = (doctor, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
+COMMANDS = (doctor, calibrate, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
 
 _EPILOG = """\
 examples:

@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     if site.carbon_intensity.is_given:
         value = site.carbon_intensity.value
         raise ArgumentError("carbon_intensity", value, "no custom value, which cannot be compared with other grids")
+    if not site.comparable_zones():
+        raise ArgumentError("zone", site.zone, f"a zone with a figure of its own, unlike {site.name}")
     here = footprint(Quantity(options.energy, options.energy, options.energy), site)
     wanted = None if options.to is None else {site.moved(zone).zone for zone in options.to}
     ranked = [(zone, there) for zone, there in ranking(here, site) if wanted is None or zone in wanted]

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from trainwatt.api import measure
 from trainwatt.cli.shared import add_site, command, positive, site_of
 from trainwatt.errors import ArgumentError
-from trainwatt.power.device import KINDS
+from trainwatt.power.device import KINDS, Scope
 from trainwatt.records.summary_view import summary_view
 from trainwatt.reporting.terminal import show
 from trainwatt.tracking.tracker import Tracker
@@ -33,6 +33,29 @@ _INTERRUPTING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 # The exit codes that shells use.
 _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 
+# Options of a monitor that the command has besides those of the site, which it shares with other commands. Each name is
+# that of an option, whose default holds if the flag is not given.
+MONITOR_FLAGS: Mapping[str, dict[str, Any]] = {
+    "devices": {"nargs": "+", "choices": KINDS, "help": "kinds of devices to measure (default: all)"},
+    "gpus": {
+        "nargs": "+",
+        "metavar": "GPU",
+        "help": "GPUs to measure: numbers as CUDA counts them, or UUIDs (default: CUDA_VISIBLE_DEVICES, else all)",
+    },
+    "scope": {
+        "choices": get_args(Scope),
+        "help": "measure the whole machine, or the share of the command and its children (default: machine)",
+    },
+    "interval": {"type": positive, "metavar": "SECONDS", "help": "maximum seconds between samples (default: 1)"},
+    "idle_w": {"type": positive, "metavar": "WATTS", "help": "idle power of the CPU, if it can only be estimated"},
+    "full_w": {"type": positive, "metavar": "WATTS", "help": "power of the CPU at full load, likewise"},
+    "output_dir": {"metavar": "FOLDER", "help": "parent of the run folders (default: footprint)"},
+    "run_name": {"metavar": "NAME", "help": "name of the run folder (default: start time)"},
+}
+# Options that make no sense here: flags of its own describe the site, and a command has no epochs and no requests.
+LEFT_OUT = frozenset({"site", "project_after", "verbose", "expected_requests"})
+_SHORT_FLAGS = {"run_name": "--name"}
+
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -47,14 +70,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command to run, after two dashes"
     )
-    parser.add_argument("--name", help="name of the run folder (default: start time)")
-    parser.add_argument("--output-dir", default="footprint", help="parent of the run folders (default: %(default)s)")
-    parser.add_argument(
-        "--devices", nargs="+", choices=KINDS, default=KINDS, help="kinds of devices to measure (default: all)"
-    )
-    parser.add_argument(
-        "--interval", type=positive, default=1.0, help="maximum seconds between samples (default: %(default)s)"
-    )
+    for name, settings in MONITOR_FLAGS.items():
+        parser.add_argument(*_flags(name), dest=name, default=argparse.SUPPRESS, **settings)
     parser.add_argument("--quiet", action="store_true", help="print no summary")
     add_site(parser)
 
@@ -69,17 +86,18 @@ def run(options: argparse.Namespace) -> int:
     if not words:
         raise ArgumentError("COMMAND", "", "a command after two dashes, such as: trainwatt run -- python train.py")
     measured = measure(
+        **{name: getattr(options, name) for name in MONITOR_FLAGS if hasattr(options, name)},
         site=site_of(options),
-        devices=options.devices,
-        interval=options.interval,
-        output_dir=options.output_dir,
-        run_name=options.name,
         project_after=None,
         verbose=False,
     )
     code = _measured(measured, words, options)
     _print_summary(measured, options)
     return code
+
+
+def _flags(name: str) -> list[str]:
+    return [flag for flag in (_SHORT_FLAGS.get(name), f"--{name.replace('_', '-')}") if flag]
 
 
 def _measured(measured: Tracker, words: list[str], options: argparse.Namespace) -> int:

@@ -57,7 +57,11 @@ def add_site(parser: argparse.ArgumentParser) -> None:
     site.add_argument("--pue", type=float, help="power usage effectiveness of the data centre")
     site.add_argument("--wue", type=float, help="water usage effectiveness of the data centre, L/kWh")
     site.add_argument("--tariff", type=float, help="electricity price per kWh, in the local currency")
-    site.add_argument("--carbon-intensity", type=float, help="carbon intensity of the electricity, gCO2e/kWh")
+    site.add_argument(
+        "--carbon-intensity",
+        type=_number_or_source,
+        help="carbon intensity of the electricity, gCO2e/kWh, or a live source, such as electricitymaps",
+    )
 
 
 def site_of(options: argparse.Namespace) -> Site:
@@ -117,6 +121,13 @@ def kwh(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: expected energy with its unit, such as 3.2kWh, 500Wh or 2MWh")
     return value
+
+
+def _number_or_source(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def positive(text: str) -> float:

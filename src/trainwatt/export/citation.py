@@ -72,6 +72,8 @@ def _method(summary: Mapping[str, Any]) -> str:
         for method in ("measured", "estimated")
     }
     share = summary["measured_share"]
+    if without := facts.uncounted_text(summary):
+        return f"{without}, whose energy is not counted"
     if share is None:
         return "none of which could be measured"
     parts = [f"{share:.0%} of it measured ({how['measured']})"] if share > 0 else []
@@ -84,9 +86,13 @@ def _emissions(summary: Mapping[str, Any]) -> str:
     grid = (
         "a carbon intensity" if facts.place_text(summary) else "the world-average carbon intensity (location unknown)"
     )
+    elsewhere = facts.elsewhere_text(summary)
+    others = f", with {elsewhere} in earlier attempts," if elsewhere else ""
+    plug = summary["site"]["factors"].get("plug")
+    at_plug = f"{plug['value']:.4g} times as much energy at the plug ({facts.source_text(plug)}), " if plug else ""
     return (
-        f"At {grid} of {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) and a "
-        f"PUE of {pue['value']:.4g} ({facts.source_text(pue)}) its operational, location-based emissions were "
+        f"At {at_plug}{grid} of {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) and a "
+        f"PUE of {pue['value']:.4g} ({facts.source_text(pue)}){others} its operational, location-based emissions were "
         f"{mass_range_text(facts.co2e_kg(summary))} CO2e."
     )
 

@@ -152,9 +152,11 @@ def _place(site: Mapping[str, Any]) -> dict[str, Cell]:
 def _by_kind(summary: Mapping[str, Any]) -> dict[str, Cell]:
     """Return energy and mean power of CPU, GPU and RAM, including the facility's overhead."""
     cells: dict[str, Cell] = {}
-    pue, seconds = facts.factor(summary, "pue")["value"], summary["seconds"]
+    seconds, total_kwh = summary["seconds"], summary["total_kwh"]
+    # Attempts of a run may have had a different PUE or plug factor.
+    overhead = summary["footprint"]["facility_kwh"]["central"] / total_kwh if total_kwh else 1.0
     for kind in ("cpu", "gpu", "ram"):
-        joules = sum(device["joules"] for device in facts.devices(summary, kind)) * pue
+        joules = sum(device["joules"] or 0.0 for device in facts.devices(summary, kind)) * overhead
         cells[f"{kind}_energy"] = joules / J_PER_KWH
         cells[f"{kind}_power"] = joules / seconds if seconds else None
     return cells

@@ -39,11 +39,13 @@ def co2_eq_emissions(summary: Mapping[str, Any], training_type: str | None = Non
     Returns:
         Values by key; emissions are in gCO2e. Unknown values are left out.
     """
-    share, intensity = summary["measured_share"] or 0.0, facts.factor(summary, "carbon_intensity")
+    share, pue = summary["measured_share"] or 0.0, facts.factor(summary, "pue")
+    intensity = facts.factor(summary, "carbon_intensity")
+    counted = facts.uncounted_text(summary) or f"{share:.0%} measured"
     source = (
-        f"trainwatt {summary['about']['trainwatt']}: energy {share:.0%} measured, operational location-based emissions "
+        f"trainwatt {summary['about']['trainwatt']}: energy {counted}, operational location-based emissions "
         f"at {intensity['value']:.4g} gCO2e/kWh ({facts.source_text(intensity)}) "
-        f"and PUE {facts.factor(summary, 'pue')['value']:.4g}"
+        f"and PUE {pue['value']:.4g} ({facts.source_text(pue)}){_plug_text(summary)}"
     )
     known: dict[str, str | float | None] = {
         "emissions": facts.co2e_kg(summary).central * G_PER_KG,
@@ -53,6 +55,11 @@ def co2_eq_emissions(summary: Mapping[str, Any], training_type: str | None = Non
         "hardware_used": facts.hardware_text(summary),
     }
     return {key: value for key, value in known.items() if value not in (None, "")}
+
+
+def _plug_text(summary: Mapping[str, Any]) -> str:
+    plug = summary["site"]["factors"].get("plug")
+    return f"; energy at the plug {plug['value']:.4g} times that read ({plug['source']})" if plug else ""
 
 
 def card_with(card: str, emissions: Mapping[str, str | float]) -> str:

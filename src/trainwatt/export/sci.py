@@ -9,7 +9,7 @@ from typing import Any
 from trainwatt.errors import ArgumentError
 from trainwatt.export import facts
 from trainwatt.formatting import mass_range_text
-from trainwatt.quantity import Quantity
+from trainwatt.quantity import Part, Quantity, summed
 from trainwatt.units import G_PER_KG
 
 
@@ -80,5 +80,6 @@ def sci(
     operational = facts.co2e_kg(summary)
     own = None if embodied_kg is None else Quantity(embodied_kg, embodied_kg, embodied_kg)
     embodied = own or facts.quantity(summary["footprint"]["embodied_kg"])
-    whole = operational.plus(embodied) if embodied else operational
+    terms = [Part(operational, "operational"), *([Part(embodied, "embodied")] if embodied else [])]
+    whole = summed(terms)
     return Score(whole.scaled(G_PER_KG / count), unit, float(count), operational, embodied)

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainwatt.accounting.attempts import Attempt, PriorAttempts
-from trainwatt.accounting.timeline import PHASES, Span
+from trainwatt.accounting.attempts import (
+    Attempt,
+    PriorAttempts,
+    attempts_of,
+    devices_of,
+    factors_of,
+    identity_of,
+    latest,
+    training_of,
+)
+from trainwatt.accounting.timeline import in_order
 from trainwatt.distributed.aggregation import Job, aggregate
 from trainwatt.distributed.rank_record import RankRecord, Slice, summed
-from trainwatt.power.device import Device, Missing
+from trainwatt.power.device import Missing
 from trainwatt.records.recorded_run import RecordedRun, read_folder
-from trainwatt.records.snapshot import RunSnapshot
+from trainwatt.records.snapshot import RunSnapshot, priced, prior_footprint
 from trainwatt.records.summary import Summary
 from trainwatt.site import Site
 
-_DEVICE = ("id", "kind", "name", "method", "source", "low", "high")
+# A record of a process, and the run folder that holds it.
+_Known = tuple[RankRecord, RecordedRun]
 
 
 def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
@@ -44,7 +54,8 @@ def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
 def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
     """Aggregate the run folders of a job's processes; each device counts once, even if several processes have read it.
 
-    Time, steps and place are those of rank 0, or of the longest-lived process if rank 0 died.
+    A run that another one has resumed counts as its earlier attempt, not as a process of the same job. Time, steps and
+    place are those of rank 0, or of the longest-lived process if rank 0 died.
 
     Args:
         folders: run folders: that of rank 0 with the others in it, or one per process; merged ones work as well.
@@ -54,13 +65,42 @@ def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
         ValueError: if one is not a run folder of trainwatt, or every process was killed before it recorded its site.
     """
     runs = [run for folder in folders for run in _runs(Path(folder))]
-    known = [(record, run) for run in runs for record in records_of(run)]
+    known: list[_Known] = [(record, run) for run in runs for record in records_of(run)]
+    resumed = {attempt.id for _, run in known for attempt in _attempts(run.summary)[:-1]}
+    earlier = []
+    for lead in (run for run in runs if identity_of(run.summary) in resumed):
+        group = [pair for pair in known if pair[1] is lead or _is_with(lead, pair)]
+        known = [pair for pair in known if pair not in group]
+        earlier.append(_aggregated(group, ()))
+    return Summary.of(_aggregated(known, earlier), runs[0].folder)
+
+
+def _is_with(lead: RecordedRun, pair: _Known) -> bool:
+    """Return True if a record is of another process of the same attempt, by its times."""
+    record, run = pair
+    return (
+        record.rank > 0
+        and identity_of(run.summary) != identity_of(lead.summary)
+        and any(record.from_s < each.to_s and each.from_s < record.to_s for each in records_of(lead))
+    )
+
+
+def _aggregated(known: Sequence[_Known], earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Aggregate the processes of one attempt.
+
+    Args:
+        known: their records.
+        earlier: summaries of earlier attempts.
+
+    Raises:
+        ValueError: if every process was killed before it recorded its site.
+    """
     job = aggregate(record for record, _ in known)
     ordered = sorted(known, key=lambda pair: (pair[0].from_s // 60, pair[0].rank, pair[0].from_s))
     lead = next(((record, run.summary) for record, run in ordered if "site" in run.summary), None)
     if lead is None:
         raise ValueError("all processes were killed before they recorded their site and devices")
-    return Summary.of(_summary(job, *lead), runs[0].folder)
+    return _summary(job, lead[1], [*(run.summary for _, run in known), *earlier])
 
 
 def records_of(run: RecordedRun) -> Iterator[RankRecord]:
@@ -83,18 +123,24 @@ def _runs(folder: Path) -> Iterator[RecordedRun]:
             yield read_folder(each)
 
 
+def _attempts(summary: Mapping[str, Any]) -> tuple[Attempt, ...]:
+    """Return the attempts of a summary; a run that was killed before its first one is the only one."""
+    bare = {name: summary[name] for name in ("run", "began", "status", "seconds", "total_j")}
+    return attempts_of({"attempts": [bare], **summary})
+
+
 def _alone(summary: Mapping[str, Any]) -> RankRecord:
     from_s, to_s = (datetime.fromisoformat(summary[name]).timestamp() for name in ("began", "updated"))
-    phases = {phase: Span.from_dict(span) for phase, span in summary["phases"].items()}
+    phases = _attempts(summary)[-1].phases
     return RankRecord(
-        id=f"{summary['run']} {summary['began']}",
+        id=identity_of(summary),
         rank=0,
         count=1,
         from_s=from_s,
         to_s=max(to_s, from_s + sum(span.seconds for span in phases.values())),
         phases=phases,
         slices=(Slice(from_s, to_s, phases),),
-        devices=tuple(_device(each) for each in summary["devices"]),
+        devices=devices_of(summary),
         epochs=summary["epochs"],
         status=summary["status"],
         gaps_s={each["id"]: each["gap_s"] for each in summary["devices"] if each["gap_s"]},
@@ -102,32 +148,45 @@ def _alone(summary: Mapping[str, Any]) -> RankRecord:
     )
 
 
-def _device(state: Mapping[str, Any]) -> Device:
-    known = {name: state[name] for name in _DEVICE}
-    return Device(**known, share=state.get("attributed_share"), note=state.get("note", ""))
+def _prior(job: Job, summary: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> PriorAttempts:
+    """Return the earlier attempts of a job: all that a summary of a process lists, and each once."""
+    own = {identity_of(summary), *(record.id for record in job.records)}
+    listed = [each for state in summaries for each in _attempts(state)]
+    attempts = tuple(each for each in latest(listed) if each.id not in own)
+    return PriorAttempts(
+        tuple(sorted(attempts, key=lambda each: each.began)),
+        devices_of({"devices": [device for state in summaries for device in state["devices"]]}),
+        factors_of(summaries) if attempts else (),
+        training_of(summary) if attempts else "",
+        _attempts(summary)[-1].parent,
+    )
 
 
-def _summary(job: Job, first: RankRecord, summary: Mapping[str, Any]) -> dict[str, Any]:
-    phases = summed((first.before, job.phases))
-    attempts = tuple(Attempt(**each) for each in summary["attempts"][:-1])
+def _summary(job: Job, summary: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    site = Site.from_dict(summary["site"])
+    prior = priced(_prior(job, summary, summaries), site)
+    phases = summed((prior.phases, job.phases))
     snapshot = RunSnapshot(
         run=summary["run"],
         status=job.status,
         began_s=min(record.from_s for record in job.records),
         now_s=max(record.to_s for record in job.records),
-        phases={phase: phases[phase] for phase in PHASES if phase in phases},
+        phases=in_order(phases),
         epoch={},
         epochs=job.epochs,
         devices=job.devices,
-        site=Site.from_dict(summary["site"]),
+        site=site,
         missing=tuple(Missing(**each) for each in summary["missing"]),
         gaps_s=job.gaps_s,
         notes=job.notes,
         sampler_cpu_s=job.sampler_cpu_s,
         samples=summary["samples"],
-        prior=PriorAttempts(first.before, tuple(_device(each) for each in summary["devices"]), attempts),
+        prior=prior,
+        prior_footprint=prior_footprint(prior, site),
+        id=identity_of(summary),
+        lost_j=_attempts(summary)[-1].lost_j,
     )
-    kept = {name: summary[name] for name in ("site", "about", "projection")}
+    kept = {name: summary[name] for name in ("site", "about", "host", "projection") if name in summary}
     made_of = {
         "processes": {"count": max(job.expected, len(job.records)), "joined": len(job.records)},
         "shards": [record.to_dict() for record in job.records],

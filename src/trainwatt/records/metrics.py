@@ -13,8 +13,8 @@ key                                 unit    meaning
 ``energy/step_j``                   J       energy per training step
 ``energy/sample_j``                 J       energy per sample of a standalone evaluation, test or prediction
 ``energy/token_j``                  J       energy per training token; added by the Hugging Face Trainer callback
-``energy/measured_share``           0 to 1  measured part of ``energy/total_kwh``; the rest is estimated
-``footprint/co2e_kg``               kg      emissions of ``energy/total_kwh`` at the site, location-based
+``energy/measured_share``           0 to 1  measured part of ``energy/total_kwh``; absent if a GPU is not counted
+``footprint/co2e_kg``               kg      emissions of ``energy/total_kwh``, location-based
 ``footprint/water_l``               L       water for ``energy/total_kwh`` at the site
 ``footprint/cost``                  price   cost of ``energy/total_kwh`` at the site, in the currency of its price
 ``projection/total_kwh``            kWh     projected energy of the whole run
@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainwatt.accounting.timeline import Phase, Span, total_of
-from trainwatt.footprint.footprint import central_figures
+from trainwatt.footprint.footprint import Footprint, central_figures
 from trainwatt.projection.projection import Projection
 from trainwatt.site import Site
 from trainwatt.units import kwh_from_j
@@ -86,14 +86,15 @@ def sample_metrics(sample_j: float | None) -> Metrics:
     return _known({"energy/sample_j": sample_j})
 
 
-def footprint_metrics(total: Span, site: Site) -> Metrics:
+def footprint_metrics(own_kwh: float, site: Site, before: Footprint | None = None) -> Metrics:
     """Return emissions, water and cost of the run so far.
 
     Args:
-        total: the run so far.
+        own_kwh: energy of the current attempt.
         site: the place where it runs.
+        before: footprint of earlier attempts, if there are any.
     """
-    figures = central_figures(kwh_from_j(total.total_j), site)
+    figures = central_figures(own_kwh, site, before)
     return _known(
         {
             "footprint/co2e_kg": figures.co2e_kg,
@@ -103,20 +104,20 @@ def footprint_metrics(total: Span, site: Site) -> Metrics:
     )
 
 
-def projection_metrics(projection: Projection | None, site: Site) -> Metrics:
-    """Return energy, emissions and remaining time of the whole run; empty without a projection.
+def projection_metrics(projection: Projection, own_kwh: float, site: Site, before: Footprint | None = None) -> Metrics:
+    """Return energy, emissions and remaining time of the whole run.
 
     Args:
         projection: the latest one.
-        site: the place of the whole run, with its forecast carbon intensity if available.
+        own_kwh: the part of its energy that is not of earlier attempts.
+        site: place of this part, with its forecast carbon intensity if available.
+        before: footprint of earlier attempts, if there are any.
     """
-    if projection is None:
-        return {}
     return {
         "projection/total_kwh": projection.energy_kwh.central,
         "projection/total_kwh_low": projection.energy_kwh.low,
         "projection/total_kwh_high": projection.energy_kwh.high,
-        "projection/co2e_kg": central_figures(projection.energy_kwh.central, site).co2e_kg,
+        "projection/co2e_kg": central_figures(own_kwh, site, before).co2e_kg,
         "projection/remaining_s": projection.remaining_s,
     }
 

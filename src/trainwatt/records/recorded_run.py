@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from trainwatt.accounting.timeline import Span, SpanKey, merged, total_of
-from trainwatt.records.run_folder import read_events, read_summary
+from trainwatt.records.run_folder import pid_space, read_events, read_summary
 from trainwatt.records.summary import Summary, row_of
 from trainwatt.records.summary_view import summary_view
 from trainwatt.units import kwh_from_j
@@ -56,16 +56,25 @@ class RecordedRun:
         return {event["name"]: event["value"] for event in self.events if event.get("event") == "score"}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a row per phase and epoch: epoch, phase, seconds, steps, entries, joules, kwh and mean watts.
+        """Return the run by epoch, phase and part: seconds, steps, entries, joules, kwh and mean watts.
+
+        The column ``epoch`` holds the number that the loop has given, ``loop`` how often these had started again
+        before, and ``index`` a running number, which is unique. ``part`` is the name of a part of your own, and empty
+        for the rest of the phase. The rows have no overlap: they add up to the run.
 
         Raises:
             ImportError: if pandas is not installed.
         """
         import pandas as pd  # noqa: PLC0415
 
-        spans = [event for event in self.events if event.get("event") == "span"]
-        rows = [{"epoch": each["epoch"], "phase": each["phase"], **row_of(Span.from_dict(each))} for each in spans]
-        return pd.DataFrame(rows, columns=["epoch", "phase", *row_of(Span())])
+        rows = [
+            {"epoch": each["epoch"], "loop": each.get("loop", 0), "index": _index(each)}
+            | {"phase": each["phase"], "part": name, **row_of(part)}
+            for each in self.events
+            if each.get("event") == "span"
+            for name, part in Span.from_dict(each).parts().items()
+        ]
+        return pd.DataFrame(rows, columns=["epoch", "loop", "index", "phase", "part", *row_of(Span())])
 
     def __repr__(self) -> str:
         return f"<RecordedRun {summary_view(self.summary, self.folder).line()}>"
@@ -92,7 +101,7 @@ def read_folder(folder: str | os.PathLike[str]) -> RecordedRun:
         if not events or events[0].get("event") != "start":
             raise FileNotFoundError(f"{folder}: no run folder with a summary.json in it")
         summary = _from_events(events)
-    if summary.get("status") == "running" and _is_gone(summary, events):
+    if summary.get("status") == "running" and is_gone(summary, events[0] if events else {}):
         summary["status"] = "killed"
     return RecordedRun(path, Summary.of(summary, path), events)
 
@@ -120,7 +129,7 @@ def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Restore a partial summary of a run that was killed before its first one: no devices, no site."""
     start = events[0]
     spans = [event for event in events if event["event"] == "span"]
-    phases = merged((SpanKey(each["epoch"], each["phase"]), Span.from_dict(each)) for each in spans)
+    phases = merged((SpanKey(_index(each), each["phase"]), Span.from_dict(each)) for each in spans)
     total = total_of(phases)
     kwh = kwh_from_j(total.total_j)
     began = datetime.fromtimestamp(start["began_unix_s"], timezone.utc).isoformat(timespec="milliseconds")
@@ -130,7 +139,8 @@ def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
         "began": began,
         "updated": began,
         "seconds": total.seconds,
-        "epochs": len({each["epoch"] for each in spans}),
+        # Earlier attempts have a negative index.
+        "epochs": len({_index(each) for each in spans if _index(each) >= 0}),
         "total_j": total.total_j,
         "total_kwh": kwh,
         "total_kwh_low": kwh,
@@ -140,10 +150,31 @@ def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     }
 
 
-def _is_gone(summary: Mapping[str, Any], events: tuple[dict[str, Any], ...]) -> bool:
-    """Return True if no process updates the summary any more."""
+def _index(span: Mapping[str, Any]) -> int:
+    """Return the running index of an epoch; version 0.1 wrote only its number."""
+    return int(span.get("index", span["epoch"]))
+
+
+def is_gone(summary: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
+    """Return True if no process updates a summary any more.
+
+    Args:
+        summary: of a run that has written no end.
+        start: the first event of its folder; empty if it cannot be read.
+    """
     updated = datetime.fromisoformat(summary["updated"])
     silent_s = (datetime.now(timezone.utc) - updated).total_seconds()
-    pid = events[0].get("pid") if events else None
-    alive = pid is not None and psutil.pid_exists(pid)
+    space, pid = start.get("pid_space"), start.get("pid")
+    # Elsewhere, the process id is that of another process.
+    alive = space in (None, pid_space()) and pid is not None and _is_alive(pid)
+    if space == pid_space() and not alive:
+        return True
     return silent_s > (_GONE_S if alive else _SILENT_S)
+
+
+def _is_alive(pid: int) -> bool:
+    """Return True if a process exists that is no zombie, which waits for its parent only."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trainwatt.accounting.attempts import PriorAttempts
+from trainwatt.accounting.epoch_index import EpochLabel
 from trainwatt.accounting.power_history import Stretch
-from trainwatt.accounting.timeline import Span, SpanKey, Timeline
+from trainwatt.accounting.timeline import Span, SpanKey
 from trainwatt.distributed.process_group import ProcessGroup
 from trainwatt.records.run_folder import RunFolder
 
@@ -28,8 +30,6 @@ class Recorder:
 
     def __init__(self, output_dir: Path | None, run: str, processes: ProcessGroup, within: str | None) -> None:
         self._folder = _make_folder(output_dir, run, processes, within)
-        # Number of epochs whose spans are written.
-        self._epochs = 0
         self.run = self._folder.path.name if self._folder else run
 
     @property
@@ -49,14 +49,14 @@ class Recorder:
 
     def resumed(self, prior: PriorAttempts, spans: Iterable[tuple[SpanKey, Span]]) -> None:
         """Write the figures of earlier attempts."""
-        attempts = [attempt.to_dict() for attempt in prior.attempts]
-        self.event({"event": "resumed", "attempts": attempts}, *(_event(*each) for each in spans))
+        # Their phases follow as spans.
+        attempts = [replace(attempt, phases={}).to_dict() for attempt in prior.attempts]
+        events = (_event(EpochLabel(0, key.epoch), key, span) for key, span in spans)
+        self.event({"event": "resumed", "attempts": attempts}, *events)
 
-    def epochs(self, timeline: Timeline, before: int) -> None:
-        """Queue the spans of all closed epochs before ``before``; each epoch is written once."""
-        epochs = range(self._epochs, before)
-        self._epochs = max(self._epochs, before)
-        self.queue(*(_event(*each) for epoch in epochs for each in timeline.epoch(epoch)))
+    def epochs(self, spans: Iterable[tuple[EpochLabel, SpanKey, Span]]) -> None:
+        """Queue the spans of epochs that are over."""
+        self.queue(*(_event(*each) for each in spans))
 
     def power(self, stretches: Iterable[Stretch]) -> None:
         """Write the power history since the last call."""
@@ -79,8 +79,18 @@ class Recorder:
         return self._folder.path if self._folder and self._folder.writable else None
 
 
-def _event(key: SpanKey, span: Span) -> dict[str, Any]:
-    return {"event": "span", "epoch": key.epoch, "phase": key.phase, **span.to_dict()}
+def epoch_fields(label: EpochLabel, index: int) -> dict[str, int]:
+    """Return the fields of an event that name its epoch.
+
+    Args:
+        label: the user's number of the epoch, and the loop that it belongs to.
+        index: running index of the epoch in the run, which is unique.
+    """
+    return {"epoch": label.number, "loop": label.loop, "index": index}
+
+
+def _event(label: EpochLabel, key: SpanKey, span: Span) -> dict[str, Any]:
+    return {"event": "span", **epoch_fields(label, key.epoch), "phase": key.phase, **span.to_dict()}
 
 
 def _make_folder(output_dir: Path | None, run: str, processes: ProcessGroup, within: str | None) -> RunFolder | None:

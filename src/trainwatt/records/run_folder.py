@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwatt.power.host.boot_id import boot_id
+
 _log = logging.getLogger("trainwatt")
 
 EVENTS = "events.jsonl"
@@ -134,12 +136,13 @@ def read_summary(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return summary
 
 
-def find_summary(folder: str | None) -> dict[str, Any] | None:
-    """Read the summary if available; return None if the folder is on another machine or deleted."""
+def pid_space() -> str:
+    """Return an identity of the processes among which a process id is unique: this boot, and on Linux the container."""
     try:
-        return read_summary(folder) if folder else None
-    except (OSError, ValueError):
-        return None
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return f"{boot_id()}/{namespace}"
 
 
 def read_events(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:

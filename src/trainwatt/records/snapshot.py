@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Literal
 
-from trainwatt.accounting.attempts import Attempt, PriorAttempts
+from trainwatt.accounting.attempts import Attempt, PriorAttempts, identity_of
 from trainwatt.accounting.timeline import INFERENCE, Phase, Span, total_of
 from trainwatt.environment import environment
 from trainwatt.footprint.footprint import Footprint, footprint
 from trainwatt.footprint.lifetime import Lifetime, lifetime
+from trainwatt.footprint.plug import PlugEnergy, plug_energy
 from trainwatt.power.device import Device, Missing
+from trainwatt.power.host.boot_id import host_id
+from trainwatt.power.nvidia.mig import held_gpus, pooled
 from trainwatt.projection.projection import Projection
-from trainwatt.quantity import Quantity
+from trainwatt.quantity import Part, Quantity, summed
 from trainwatt.records import metrics
-from trainwatt.site import Site
+from trainwatt.site import Factor, Site
 from trainwatt.site.hardware import hardware_of
-from trainwatt.units import J_PER_KWH, S_PER_H
+from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
 SCHEMA = 1
 _ROUNDING_S = 1e-6
+# Part of a run of which the power is known at least, where that in its gaps is told from it.
+_LEAST_READ = 0.1
+_EARLIER = "of an earlier attempt"
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,11 @@ class RunSnapshot:
         training_kwh: energy of the preceding training run, if known, else None.
         expected_requests: expected number of requests to the model, if known, else None.
         prior: earlier attempts of a resumed training run; ``phases`` includes them.
+        prior_footprint: their footprint, see :func:`prior_footprint`; None if there are none.
+        id: unique identifier of the run.
+        lost_j: joules of this attempt that the training went back on.
         projection: projection of the whole run, if available, else None.
-        projected_site: site of the whole run with forecast carbon intensity; None means the site of the run so far.
+        projected_site: site of this attempt up to its end, with forecast carbon intensity; None means the site so far.
     """
 
     run: str
@@ -75,6 +84,15 @@ class RunSnapshot:
     prior: PriorAttempts = field(default_factory=PriorAttempts)
     projection: Projection | None = None
     projected_site: Site | None = None
+    prior_footprint: Footprint | None = None
+    id: str = ""
+    lost_j: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise the projection of the whole run to the energy so far, which it cannot be below."""
+        if self.projection is not None:
+            projection = self.projection.at_least(kwh_from_j(self.total.total_j))
+            object.__setattr__(self, "projection", projection)
 
     @cached_property
     def total(self) -> Span:
@@ -91,28 +109,69 @@ class RunSnapshot:
     def own_phases(self) -> Mapping[Phase, Span]:
         """This attempt alone, by phase."""
         before = self.prior.phases
-        spans = {phase: span.since(before.get(phase, Span())) for phase, span in self.phases.items()}
+        if not before:
+            spans = dict(self.phases)
+        else:
+            ids = {device.id for device in self.devices}
+            spans = {phase: _only(span.since(before.get(phase, Span())), ids) for phase, span in self.phases.items()}
         return {phase: span for phase, span in spans.items() if span.entries or span.seconds > _ROUNDING_S}
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Attempts of this training run; the current one is last."""
-        own = total_of(self.own_phases)
-        return (
-            *self.prior.attempts,
-            Attempt(self.run, _iso(self.began_s), self.status, own.seconds, own.total_j),
+        own, footprint = total_of(self.own_phases), self.own_footprint
+        attempt = Attempt(
+            self.run,
+            _iso(self.began_s),
+            self.status,
+            own.seconds,
+            own.total_j,
+            lost_j=min(self.lost_j, own.total_j),
+            id=self.id or identity_of({"run": self.run, "began": _iso(self.began_s)}),
+            parent=self.prior.parent,
+            phases=self.own_phases,
+            footprint=footprint.figures(),
+            site=_place(self.site),
         )
+        return (*self.prior.attempts, attempt)
 
     @cached_property
     def energy_kwh(self) -> Quantity:
         """Energy of the whole run with its range, in kWh."""
-        return energy_range(self.total.joules, self.all_devices)
+        devices = (*pooled(self.devices), *self.all_devices[len(self.devices) :])
+        return energy_range(self.total.joules, devices, self._unread_j)
+
+    @cached_property
+    def _unread_j(self) -> Mapping[str, tuple[float, float]]:
+        """Joules by which each device may have drawn less or more, because its power was unknown for a time.
+
+        The power in that time may have been anything between none and twice the mean.
+        """
+        own = total_of(self.own_phases)
+        return {
+            name: _unread(own.joules[name], min(gap_s, own.seconds), own.seconds)
+            for name, gap_s in self.gaps_s.items()
+            if own.joules.get(name) and own.seconds > 0
+        }
+
+    @cached_property
+    def own_footprint(self) -> Footprint:
+        """Footprint of this attempt alone, with its share of the embodied emissions of its GPUs."""
+        own = total_of(self.own_phases) if self.prior.attempts else self.total
+        alone = energy_range(own.joules, pooled(self.devices), self._unread_j) if self.prior.attempts else None
+        energy = alone or self.energy_kwh
+        embodied = hardware_of(held_gpus(self.devices))
+        return footprint(energy, self.site, hours=own.seconds / S_PER_H, embodied=embodied)
 
     @cached_property
     def footprint(self) -> Footprint:
-        """Footprint of the energy at the site, with the run's share of the embodied emissions of its GPUs."""
-        gpus = (device.name for device in self.devices if device.kind == "gpu" and device.share is None)
-        return footprint(self.energy_kwh, self.site, hours=self.total.seconds / S_PER_H, embodied=hardware_of(gpus))
+        """Footprint of the whole run: the sum of its attempts, each priced at the place and time at which it ran."""
+        return replace(self._with_prior(self.own_footprint), energy_kwh=self.energy_kwh)
+
+    @cached_property
+    def plug(self) -> PlugEnergy:
+        """Energy at the plug: by the calibration of this host, else typical of its kind of machine."""
+        return plug_energy(self.footprint, self.all_devices, self.missing, self.site)
 
     def footprint_of(self, kwh: float) -> Footprint:
         """Return the footprint of another amount of energy at the same site, with the same relative range.
@@ -124,11 +183,30 @@ class RunSnapshot:
         scale = kwh / energy.central if energy.central else 0.0
         return footprint(energy.scaled(scale), self.site)
 
+    def footprint_of_whole(self, energy_kwh: Quantity, site: Site | None = None) -> Footprint:
+        """Return the footprint of the whole run if it takes some energy in the end.
+
+        Args:
+            energy_kwh: energy of the whole run. That of earlier attempts stays as it was priced.
+            site: place of the rest; None means the present one.
+        """
+        before_kwh = kwh_from_j(self.prior.total_j)
+        figures = (energy_kwh.low, energy_kwh.central, energy_kwh.high)
+        rest = Quantity(*(max(0.0, each - before_kwh) for each in figures))
+        own = footprint(rest.widened(self.own_footprint.energy_kwh), site or self.site)
+        return replace(self._with_prior(own), energy_kwh=energy_kwh)
+
+    def _with_prior(self, own: Footprint) -> Footprint:
+        return own.plus(self.prior_footprint) if self.prior_footprint else own
+
     @property
     def measured_share(self) -> float | None:
-        """Measured part of the energy, 0 to 1; the rest is estimated. None before any energy."""
+        """Measured part of the energy, 0 to 1; the rest is estimated.
+
+        None before any energy, and if a device that the program computes on is not counted.
+        """
         total_j = self.total.total_j
-        if total_j <= 0:
+        if total_j <= 0 or any(device.method == "not counted" for device in self.all_devices):
             return None
         measured = {device.id for device in self.all_devices if device.method == "measured"}
         return sum(joules for device, joules in self.total.joules.items() if device in measured) / total_j
@@ -153,8 +231,8 @@ class RunSnapshot:
         return {
             **metrics.energy_metrics(self.total, self.measured_share),
             **metrics.epoch_metrics(self.epoch),
-            **metrics.footprint_metrics(self.total, self.site),
-            **metrics.projection_metrics(self.projection, self.projected_site or self.site),
+            **metrics.footprint_metrics(self._own_kwh(self.total.total_j), self.site, self.prior_footprint),
+            **self._projection_metrics(),
         }
 
     def step_metrics(self) -> dict[str, float]:
@@ -164,8 +242,19 @@ class RunSnapshot:
         return {
             **metrics.energy_metrics(self.total),
             **metrics.rate_metrics(self.recent),
-            **metrics.projection_metrics(self.projection, self.projected_site or self.site),
+            **self._projection_metrics(),
         }
+
+    def _own_kwh(self, total_j: float) -> float:
+        return kwh_from_j(max(0.0, total_j - self.prior.total_j))
+
+    def _projection_metrics(self) -> dict[str, float]:
+        if self.projection is None:
+            return {}
+        own_kwh = self._own_kwh(self.projection.energy_kwh.central * J_PER_KWH)
+        return metrics.projection_metrics(
+            self.projection, own_kwh, self.projected_site or self.site, self.prior_footprint
+        )
 
     def inference_metrics(self, phase: Phase) -> dict[str, float]:
         """Return the metrics to log after a standalone evaluation, test or prediction.
@@ -181,6 +270,8 @@ class RunSnapshot:
         return {
             "schema": SCHEMA,
             "run": self.run,
+            "id": self.id,
+            "training": self.prior.training or self.id,
             "status": self.status,
             "began": _iso(self.began_s),
             "updated": _iso(self.now_s),
@@ -195,7 +286,9 @@ class RunSnapshot:
             "phases": {phase: span.to_dict() for phase, span in self.phases.items()},
             "devices": [self._device(device) for device in self.all_devices],
             "attempts": [attempt.to_dict() for attempt in self.attempts],
-            "missing": [{"kind": m.kind, "source": m.source, "why": m.why, "remedy": m.remedy} for m in self.missing],
+            "missing": [asdict(missing) for missing in self.missing],
+            "host": host_id(),
+            "plug": self.plug.to_dict(),
             "footprint": self.footprint.to_dict(),
             "site": self.site.to_dict(),
             "samples": self.samples,
@@ -208,8 +301,13 @@ class RunSnapshot:
 
     @cached_property
     def projected_footprint(self) -> Footprint | None:
-        """Footprint of the whole run at the site, if a projection is available, else None."""
-        return footprint(self.projection.energy_kwh, self.projected_site or self.site) if self.projection else None
+        """Footprint of the whole run at the site, if a projection is available, else None.
+
+        The projected energy is what the meters will show; the footprint's range includes the error of the meters.
+        """
+        if self.projection is None:
+            return None
+        return self.footprint_of_whole(self.projection.energy_kwh, self.projected_site)
 
     def projection_summary(self) -> dict[str, Any] | None:
         """Return the projected energy and footprint of the whole run, JSON-able; None without a projection."""
@@ -221,36 +319,115 @@ class RunSnapshot:
 
     def _device(self, device: Device) -> dict[str, Any]:
         joules = self.total.joules.get(device.id, 0.0)
+        counted = device.method != "not counted"
         figures: dict[str, Any] = {
             "id": device.id,
             "kind": device.kind,
             "name": device.name,
             "method": device.method,
             "source": device.source,
-            "joules": joules,
+            "joules": joules if counted or joules else None,
             "low": device.low,
             "high": device.high,
+            "cause": device.error_cause,
+            "common": device.common,
             "gap_s": self.gaps_s.get(device.id, 0.0),
         }
         if device.share is not None:
-            figures |= {"shared": True, "attributed_share": device.share, "attributed_j": joules * device.share}
+            figures["share"] = device.share
+        if device.covers:
+            figures["covers"] = list(device.covers)
         notes = [note for note in (device.note, self.notes.get(device.id)) if note]
         return figures | ({"note": "; ".join(notes)} if notes else {})
 
 
-def energy_range(joules: Mapping[str, float], devices: tuple[Device, ...]) -> Quantity:
-    """Return the energy of several devices in kWh, with a range.
+def prior_footprint(prior: PriorAttempts, site: Site) -> Footprint | None:
+    """Return the footprint of earlier attempts, each as it was priced; None if there are none.
 
-    The errors of the devices are independent: their distances to the ends of the range add up in quadrature.
+    Args:
+        prior: the attempts; see :func:`priced`.
+        site: place of the current attempt. Factors that are not its own are marked as those of earlier attempts.
     """
-    bounds = {device.id: (device.low, device.high) for device in devices}
-    central_j = sum(joules.values())
-    below = above = 0.0
-    for device, device_j in joules.items():
-        low, high = bounds.get(device, (1.0, 1.0))
-        below += (device_j * (1 - low)) ** 2
-        above += (device_j * (high - 1)) ** 2
-    return Quantity((central_j - below**0.5) / J_PER_KWH, central_j / J_PER_KWH, (central_j + above**0.5) / J_PER_KWH)
+    footprints = [Footprint.from_figures(each.footprint) for each in prior.attempts if each.footprint]
+    if not footprints:
+        return None
+    total = footprints[0]
+    for each in footprints[1:]:
+        total = total.plus(each)
+    own = set(site.factors)
+    factors = (Factor(**each) for each in prior.factors)
+    return replace(total, factors=tuple(each if each in own else _marked(each) for each in factors))
+
+
+def priced(prior: PriorAttempts, site: Site) -> PriorAttempts:
+    """Return the attempts with a footprint for those that have none, priced at a site, with a note.
+
+    Args:
+        prior: the attempts. A version before 0.2 wrote no footprint into a checkpoint.
+        site: the present place.
+    """
+    here = site.static()
+    return replace(prior, attempts=tuple(_priced(each, prior.devices, here) for each in prior.attempts))
+
+
+def _priced(attempt: Attempt, devices: tuple[Device, ...], site: Site) -> Attempt:
+    if attempt.footprint is not None:
+        return attempt
+    energy = energy_range(attempt.joules, devices)
+    held = hardware_of(held_gpus([each for each in devices if each.id in attempt.joules]))
+    figures = footprint(energy, site, hours=attempt.seconds / S_PER_H, embodied=held).figures()
+    note = "its place is unknown: priced at that of the attempt that resumed it"
+    return replace(attempt, footprint=figures, site=_place(site), note=note)
+
+
+def _marked(factor: Factor) -> Factor:
+    if _EARLIER in factor.note or factor.unit == "kgCO2e":
+        return factor
+    return replace(factor, note="; ".join(filter(None, (factor.note, _EARLIER))))
+
+
+def _place(site: Site) -> dict[str, Any]:
+    """Return the place of an attempt in a few words and figures."""
+    names = {name: getattr(site, name) for name in ("zone", "name", "cloud", "origin", "currency")}
+    return names | {"carbon_intensity": site.carbon_intensity.value, "pue": site.pue.value}
+
+
+def _only(span: Span, devices: set[str]) -> Span:
+    """Return a difference of spans with the devices of one attempt, without negative rounding errors."""
+    joules = {name: max(0.0, value) for name, value in span.joules.items() if name in devices}
+    return replace(span, joules=joules)
+
+
+def energy_range(
+    joules: Mapping[str, float],
+    devices: tuple[Device, ...],
+    unread_j: Mapping[str, tuple[float, float]] | None = None,
+) -> Quantity:
+    """Return the energy of several devices in kWh, with a range; see :func:`trainwatt.quantity.summed`.
+
+    Devices whose errors have the same cause, such as one model or one type of sensor, err alike. Energy of an unknown
+    device counts without a range.
+
+    Args:
+        joules: energy by device id.
+        devices: the devices.
+        unread_j: joules by which a device may have drawn less or more in times in which it was not read, by device id.
+    """
+    known = {device.id: device for device in devices}
+    gaps = (Part(Quantity(-less_j, 0.0, more_j), name, 0.0) for name, (less_j, more_j) in (unread_j or {}).items())
+    total_j = summed((*(_part(device_j, known.get(name)) for name, device_j in joules.items()), *gaps))
+    return Quantity(max(0.0, total_j.low) / J_PER_KWH, total_j.central / J_PER_KWH, total_j.high / J_PER_KWH)
+
+
+def _unread(joules: float, gap_s: float, seconds: float) -> tuple[float, float]:
+    """Return the joules by which a device may have drawn less or more, with a gap that may be filled or not."""
+    return joules * gap_s / seconds, joules * gap_s / max(seconds - gap_s, _LEAST_READ * seconds)
+
+
+def _part(joules: float, device: Device | None) -> Part:
+    if device is None:
+        return Part(Quantity(joules, joules, joules), "")
+    return Part(Quantity(joules * device.low, joules, joules * device.high), device.error_cause, device.common)
 
 
 def _iso(wall_s: float) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwatt.accounting.timeline import Span, total_of
+from trainwatt.export import facts
 from trainwatt.footprint.lifetime import Lifetime
 from trainwatt.formatting import duration_text, energy_range_text, energy_text, mass_range_text, table
 from trainwatt.power.device import Device
@@ -18,6 +20,8 @@ from trainwatt.units import kwh_from_j
 
 _INDENT = "  "
 _WIDTH = 120
+# Rows for the parts of one phase.
+_PARTS = 6
 
 Summary = Mapping[str, Any]
 
@@ -87,7 +91,7 @@ def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str
 def _headline(summary: Summary) -> str:
     what = f"trainwatt: {summary['run']} {summary['status']} after {duration_text(summary['seconds'])}"
     energy = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
-    parts = (what, energy_range_text(energy), _share_text(summary.get("measured_share")), _attempts_text(summary))
+    parts = (what, energy_range_text(energy), _counted_text(summary), _attempts_text(summary))
     return ", ".join(filter(None, parts))
 
 
@@ -101,9 +105,10 @@ def _attempts_text(summary: Summary) -> str:
     return f"{before} in {len(prior)} earlier attempt{'s' * (len(prior) > 1)}{lost}"
 
 
-def _share_text(measured: float | None) -> str:
-    if measured is None:
-        return ""
+def _counted_text(summary: Summary) -> str:
+    measured, without = summary.get("measured_share"), facts.uncounted_text(summary)
+    if without or measured is None:
+        return without
     if measured in (0, 1):
         return "all of it measured" if measured else "all of it estimated"
     return f"{measured:.0%} of it measured"
@@ -111,7 +116,11 @@ def _share_text(measured: float | None) -> str:
 
 def _phases(summary: Summary) -> Table:
     total_j = summary["total_j"] or 1.0
-    spans = [(phase, span["seconds"], sum(span["joules"].values())) for phase, span in summary["phases"].items()]
+    spans = [
+        (name, each.seconds, each.total_j)
+        for phase, span in summary["phases"].items()
+        for name, each in _with_parts(phase, Span.from_dict(span))
+    ]
     total = [("total", summary["seconds"], summary["total_j"])] if spans else []
     rows = tuple(
         (
@@ -126,17 +135,30 @@ def _phases(summary: Summary) -> Table:
     return Table(("phase", "time", "energy", "share", "mean power"), rows, summed=True)
 
 
+def _with_parts(phase: str, span: Span) -> Iterator[tuple[str, Span]]:
+    """Yield a phase, then the parts of it that the user has named: the largest ones, and the others as one."""
+    yield phase, span
+    parts = sorted(span.labels.items(), key=lambda item: -item[1].total_j)
+    kept = parts[: _PARTS if len(parts) <= _PARTS else _PARTS - 1]
+    yield from ((f"{phase}: {label}", part) for label, part in kept)
+    if rest := parts[len(kept) :]:
+        yield f"{phase}: {len(rest)} more parts", total_of(dict(rest))
+
+
 def _devices(summary: Summary) -> Table:
     rows = tuple(
-        (f"{each['kind'].upper()} {each['name']}", energy_text(kwh_from_j(each["joules"])), _how(each))
+        (
+            f"{each['kind'].upper()} {each['name']}",
+            "" if each["joules"] is None else energy_text(kwh_from_j(each["joules"])),
+            _how(each),
+        )
         for each in summary["devices"]
     )
     return Table(("device", "energy", "how"), rows)
 
 
 def _how(device: Mapping[str, Any]) -> str:
-    names = ("id", "kind", "name", "method", "source", "low", "high")
-    return how_text(Device(**{name: device[name] for name in names}, share=device.get("attributed_share")))
+    return how_text(Device.from_dict(device))
 
 
 def projection_line(summary: Summary) -> str:
@@ -152,10 +174,10 @@ def projection_line(summary: Summary) -> str:
 
 def how_text(device: Device) -> str:
     """Describe the source and uncertainty of a device's figure."""
+    if device.method == "not counted":
+        return f"{device.method}: {device.note}"
     spread = "" if device.method == "measured" else f" ({device.low:.2g} to {device.high:.2g} times)"
-    share = (
-        "" if device.share is None else f"; shared GPU, {device.share:.0%} of it attributed to this run by its slices"
-    )
+    share = "" if device.share is None else f", {device.share:.0%} of its GPU by MIG slice"
     return f"{device.method}{spread}: {device.source}{share}"
 
 
@@ -163,10 +185,36 @@ def _meaning(summary: Summary) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not summary.get("footprint") or not summary.get("site"):
         return (), ()
     lines = [projection_line(summary)] if projection_line(summary) else []
-    lines += _footprint(summary["footprint"], summary["site"])
+    emissions, *others = _footprint(summary["footprint"], summary["site"])
+    lines += [emissions, *filter(None, [plug_line(summary)]), *others, *_elsewhere(summary)]
     if summary.get("lifetime"):
         lines.append(Lifetime(**summary["lifetime"]).text())
     return tuple(lines), _factors(summary["footprint"])
+
+
+def _elsewhere(summary: Summary) -> Iterator[str]:
+    """Yield the places of earlier attempts, and the costs that do not add up because of their currencies."""
+    if elsewhere := facts.elsewhere_text(summary):
+        yield f"in earlier attempts: {elsewhere}, which the figures include"
+    costs = facts.costs(summary)
+    if len(costs) > 1:
+        yield f"cost by currency: {', '.join(cost.text(currency) for cost, currency in costs)}"
+
+
+def plug_line(summary: Summary) -> str:
+    """Format the energy at the plug, or why it is unknown; empty for summaries of older versions."""
+    plug = summary.get("plug")
+    if not plug:
+        return ""
+    if plug["kwh"] is None:
+        kinds = " and ".join(kind.upper() for kind in plug["uncounted"])
+        return f"at the plug: unknown, as {kinds} {'is' if len(plug['uncounted']) == 1 else 'are'} not counted"
+    energy = energy_range_text(Quantity(**plug["kwh"]))
+    if plug["basis"] == "calibrated":
+        where = f" of one of {plug['hosts']} hosts" if plug["hosts"] > 1 else ""
+        return f"at the plug about {energy}, {plug['factor']['source']}{where}"
+    typical = f"{plug['factor']['value']:g} times the readings, as on a typical {plug['machine']}"
+    return f"at the plug about {energy}: {typical}; not in the CO2e"
 
 
 def _footprint(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ REPORT = "report.html"
 _NAMES = {
     "carbon_intensity": ("carbon_intensity", "_g_per_kwh"),
     "market_intensity": ("market_intensity", "_g_per_kwh"),
+    "plug": ("plug_factor", ""),
     "pue": ("pue", ""),
     "wue": ("wue", "_l_per_kwh"),
     "ewif": ("water_of_the_grid", "_l_per_kwh"),
@@ -117,7 +118,8 @@ def config_of(summary: Mapping[str, Any]) -> Config:
         "place_known_by": site["origin"],
     }
     for key, (name, unit) in _NAMES.items():
-        factor = site["factors"][key]
+        # Older summaries have no plug factor.
+        factor = site["factors"].get(key)
         if factor is not None:
             source = ", ".join(filter(None, (f"{factor['source']} {factor['year']}".strip(), factor["basis"])))
             config |= {name + unit: factor["value"], f"{name}_source": source}

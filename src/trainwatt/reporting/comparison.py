@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainwatt.errors import ArgumentError
+from trainwatt.export import facts
 from trainwatt.formatting import duration_text, energy_range_text, mass_range_text, table
 from trainwatt.quantity import Quantity
 from trainwatt.records.job_reader import read_run
@@ -59,7 +60,7 @@ class Comparison:
                 run.name,
                 run.status,
                 duration_text(run.summary["seconds"]),
-                energy_range_text(_energy(run)),
+                " ".join(filter(None, (energy_range_text(_energy(run)), facts.uncounted_text(run.summary)))),
                 _emissions_text(run.summary),
                 *(f"{run.scores[name]:.4g}" if name in run.scores else "" for name in metrics),
                 run.summary.get("site", {}).get("name", ""),

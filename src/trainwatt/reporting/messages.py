@@ -28,6 +28,6 @@ def projection_text(snapshot: RunSnapshot, *, again: bool = False) -> str:
 
 def _progress_text(projection: Projection) -> str:
     plan, total = projection.plan, projection.plan.total_steps()
-    if projection.epochs and plan.epochs:
-        return f"epoch {projection.epochs + plan.first_epoch} of {plan.epochs + plan.first_epoch}"
-    return f"step {projection.steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")
+    if projection.done_epochs and plan.epochs:
+        return f"epoch {projection.done_epochs + plan.first_epoch} of {plan.epochs + plan.first_epoch}"
+    return f"step {projection.done_steps + plan.first_step}" + (f" of {total + plan.first_step}" if total else "")

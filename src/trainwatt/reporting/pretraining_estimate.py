@@ -78,7 +78,8 @@ def estimate(gpu: str, count: int, hours: float, site: Site, *, watts: float | N
         gpu: GPU model, such as ``H100``.
         count: number of GPUs.
         hours: duration.
-        site: location of the run.
+        site: location of the run. Without a PUE or a cloud region, its PUE is that of an unknown data centre for
+            data-centre GPUs and for more than two GPUs, else that of a desktop.
         watts: mean power of one GPU including its share of the machine. If None, its power limit is used, with a wide
             range.
 
@@ -93,5 +94,6 @@ def estimate(gpu: str, count: int, hours: float, site: Site, *, watts: float | N
     model = power.name.removeprefix("power limit of ") if watts is None else gpu
     device_hours = Quantity(count * hours, count * hours, count * hours)
     energy = device_hours.times(power, load).scaled(1 / WH_PER_KWH)
-    figures = footprint(energy, site, hours=hours, embodied=hardware_of([model] * count))
+    site = site.on_hardware([model] * count, is_here=False)
+    figures = footprint(energy, site, hours=hours, embodied=hardware_of([(model, count)]))
     return Estimate(model, count, hours, power, load, figures, site)

@@ -89,6 +89,7 @@ def _print_rich(shown: SummaryView, console: Console) -> None:
 
 def _rich_table(table: Table) -> RichTable:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     made = RichTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
@@ -97,10 +98,10 @@ def _rich_table(table: Table) -> RichTable:
         text = number in (0, last)
         made.add_column(name, justify="left" if text else "right", no_wrap=not text)
     for row in table.rows[: -1 if table.summed else None]:
-        made.add_row(*row)
+        made.add_row(*map(escape, row))
     if table.summed:
         made.add_section()
-        made.add_row(*table.rows[-1], style="bold")
+        made.add_row(*map(escape, table.rows[-1]), style="bold")
     return made
 
 

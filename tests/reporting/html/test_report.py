@@ -158,3 +158,17 @@ def test_few_enough_are_drawn_and_the_extremes_among_them() -> None:
     assert len(kept) <= 402
     assert {0, len(values) - 1, int(values.argmin()), int(values.argmax())} <= set(kept.tolist())
     assert thinned(values[:10], 400).tolist() == list(range(10))
+
+
+def test_parts_of_ones_own_have_a_table(tmp_path: Path) -> None:
+    with measure(zone="FR", output_dir=tmp_path, run_name="run", verbose=False, devices=["ram"]) as run:
+        for _ in run.epochs(2):
+            for name in ("augmentation", HOSTILE):
+                with run.part(name):
+                    sum(range(20_000))
+    page = Page((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    sound(page)
+    assert "Energy by part, included in its phase" in page.text
+    assert "augmentation train 2 " in page.text
+    assert " ".join(HOSTILE.split()) in page.text
+    assert "Energy by part" not in Page((trained(tmp_path, "plain") / "report.html").read_text(encoding="utf-8")).text

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwatt.errors import ArgumentError
+from trainwatt.export import facts
 from trainwatt.footprint.footprint import footprint, ranking
 from trainwatt.quantity import Quantity
-from trainwatt.site import Site, tables
+from trainwatt.site import Factor, Site, tables
 
 _SHOWN = 13
 _FAMILIAR = ("NO", "SE", "FR", "BR", "CA", "GB", "ES", "US", "DE", "JP", "CN", "PL", "AU", "IN", "ZA")
@@ -51,9 +52,14 @@ def places_of(summary: Mapping[str, Any]) -> Places | None:
     recorded = summary.get("site")
     if not recorded or recorded["factors"]["carbon_intensity"]["source"].startswith("given"):
         return None
+    if recorded["zone"] not in tables.grids() or facts.elsewhere_text(summary):
+        # The mean of a country, for an area without a figure: compared with others it would mislead. Neither does a run
+        # of several places have a place of its own to compare with.
+        return None
     try:
         pue, wue = (recorded["factors"][name]["value"] for name in ("pue", "wue"))
-        site = Site(zone=recorded["zone"], pue=pue, wue=wue, environ={})
+        plug = recorded["factors"].get("plug")
+        site = Site(zone=recorded["zone"], pue=pue, wue=wue, environ={}).calibrated(plug and Factor(**plug))
     except ArgumentError:
         # The summary was written by a version with other zones.
         return None

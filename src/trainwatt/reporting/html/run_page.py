@@ -57,7 +57,11 @@ def _header(run: RecordedRun) -> str:
 def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
     summary = run.summary
     energy = facts.energy_kwh(summary)
-    yield "Energy", energy_text(energy.central), energy_range_text(energy).partition("(")[2].rstrip(")")
+    yield "Energy", energy_text(energy.central), _ends(energy)
+    plug = summary.get("plug")
+    if plug and plug["kwh"]:
+        at_plug = Quantity(**plug["kwh"])
+        yield f"At the plug, {plug['basis']}", energy_text(at_plug.central), _ends(at_plug)
     footprint = summary.get("footprint")
     if footprint:
         kg, water = facts.co2e_kg(summary), Quantity(**footprint["water_l"])
@@ -66,9 +70,15 @@ def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
         if footprint["cost"]:
             yield "Cost", *money(Quantity(**footprint["cost"]), footprint["currency"] or "")
     yield "Time", duration_text(summary["seconds"]), f"{summary['epochs']} epochs" if summary["epochs"] > 1 else ""
-    share = summary.get("measured_share")
+    share, without = summary.get("measured_share"), facts.uncounted_text(summary)
+    if without:
+        yield "Not counted", "Incomplete", without
     if share is not None:
         yield "Measured", f"{share:.0%}", "the rest is estimated" if share < 1 else "of the energy"
+
+
+def _ends(energy: Quantity) -> str:
+    return energy_range_text(energy).partition("(")[2].rstrip(")")
 
 
 def _sections(run: RecordedRun) -> Iterator[str]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from trainwatt.accounting.timeline import Span
 from trainwatt.export import citation as cite
 from trainwatt.export import facts
 from trainwatt.footprint.lifetime import Lifetime
 from trainwatt.formatting import duration_text, energy_text, figures
 from trainwatt.quantity import Quantity
 from trainwatt.records.recorded_run import RecordedRun
-from trainwatt.records.summary_view import projection_line
+from trainwatt.records.summary_view import plug_line, projection_line
 from trainwatt.reporting.html.charts.power import phase_text
 from trainwatt.reporting.html.components import Cell, Grid, Row, folded, paragraph
 from trainwatt.reporting.html.display_units import Unit, brief_text, energy_unit, mass_unit, volume_unit
@@ -38,7 +39,27 @@ def phases(run: RecordedRun) -> str:
         for name, seconds, joules in [*spans, ("total", summary["seconds"], summary["total_j"])]
     ]
     header = ("phase", "time", "energy", "share", "mean power")
-    return Grid("Energy by phase", header, rows, (1, 2, 3, 4), total=True).html()
+    return Grid("Energy by phase", header, rows, (1, 2, 3, 4), total=True).html() + _parts(summary)
+
+
+def _parts(summary: Mapping[str, Any]) -> str:
+    """Render the parts of phases that the user has named, the largest first."""
+    spans = {phase: Span.from_dict(span) for phase, span in summary["phases"].items()}
+    named = [(phase, label, part) for phase, span in spans.items() for label, part in span.labels.items()]
+    rows = [
+        (
+            label,
+            phase_text(phase),
+            Cell(str(part.entries), part.entries),
+            Cell(brief_text(part.seconds), part.seconds),
+            Cell(energy_text(kwh_from_j(part.total_j)), part.total_j),
+            Cell(f"{part.total_j / (spans[phase].total_j or 1.0):.1%}", part.total_j / (spans[phase].total_j or 1.0)),
+        )
+        for phase, label, part in sorted(named, key=lambda each: -each[2].total_j)
+    ]
+    header = ("part", "phase", "times", "time", "energy", "share of the phase")
+    grid = Grid("Energy by part, included in its phase", header, rows, (2, 3, 4, 5), sortable=True)
+    return grid.html() if rows else ""
 
 
 def devices(run: RecordedRun) -> str:
@@ -47,10 +68,7 @@ def devices(run: RecordedRun) -> str:
     rows = [
         (
             f"{each['kind'].upper()} {each['name']}",
-            energy_text(kwh_from_j(each["joules"])),
-            f"{each['joules'] / total_j:.1%}",
-            f"{each['method']}{_share(each)}",
-            f"{each['low']:.2g} to {each['high']:.2g} times",
+            *_energy_cells(each, total_j),
             "; ".join(filter(None, (each["source"], each.get("note", "")))),
         )
         for each in run.summary["devices"]
@@ -59,15 +77,26 @@ def devices(run: RecordedRun) -> str:
     return Grid("Energy by device", header, rows, (1, 2), stacked=True).html() if rows else ""
 
 
-def _share(device: Mapping[str, Any]) -> str:
-    share = device.get("attributed_share")
-    return "" if share is None else f"; shared GPU, {share:.0%} of it attributed to this run by its MIG slices"
+def _energy_cells(device: Mapping[str, Any], total_j: float) -> tuple[str, str, str, str]:
+    """Return energy, share, method and range of a device; only the method of one that is not counted."""
+    if device["joules"] is None:
+        return "", "", device["method"], ""
+    return (
+        energy_text(kwh_from_j(device["joules"])),
+        f"{device['joules'] / total_j:.1%}",
+        device["method"],
+        f"{device['low']:.2g} to {device['high']:.2g} times",
+    )
 
 
 def footprint_lead(run: RecordedRun) -> str:
     """Describe the location and the ranges."""
     site = run.summary.get("site")
-    return f"Location: {site_text(site)}. Each figure has a range, from low to high." if site else ""
+    if not site:
+        return ""
+    elsewhere = facts.elsewhere_text(run.summary)
+    earlier = f" The figures include earlier attempts: {elsewhere}." if elsewhere else ""
+    return f"Location: {site_text(site)}.{earlier} Each figure has a range, from low to high."
 
 
 def footprint(run: RecordedRun) -> str:
@@ -80,7 +109,8 @@ def footprint(run: RecordedRun) -> str:
         "Footprint of the run", ("quantity", "central", "low", "high", "factors"), rows, (1, 2, 3), stacked=True
     ).html()
     lifetime = summary.get("lifetime")
-    leads = [projection_line(summary), Lifetime(**lifetime).text() if lifetime else ""]
+    unknown = plug_line(summary) if summary.get("plug") and not summary["plug"]["kwh"] else ""
+    leads = [projection_line(summary), unknown, Lifetime(**lifetime).text() if lifetime else ""]
     return table + "".join(paragraph(each, "lead") for each in leads)
 
 
@@ -95,7 +125,13 @@ def _footprint_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
         "cost": ("electricity cost", lambda _: Unit(recorded["currency"] or "", 1.0)),
     }
     energy = facts.energy_kwh(summary)
-    yield _ranged("energy of the machine", energy, energy_unit(energy.central), "")
+    yield _ranged("energy read by the devices", energy, energy_unit(energy.central), "")
+    plug = summary.get("plug")
+    if plug and plug["kwh"]:
+        at_plug, factor = Quantity(**plug["kwh"]), plug["factor"]
+        included = "" if plug["basis"] == "calibrated" else ", not included below"
+        made_with = f"{factor['name']} {factor['value']:.3g} ({facts.source_text(factor)})"
+        yield _ranged(f"energy at the plug{included}", at_plug, energy_unit(at_plug.central), made_with)
     for key, (name, unit_for) in named.items():
         quantity = facts.quantity(recorded[key])
         if quantity is not None:

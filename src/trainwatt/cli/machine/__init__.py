@@ -1,0 +1,1 @@
+"""Commands that look at the machine: its power sources, and its plug."""
