@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -17,7 +17,7 @@ from trainwatt_keras import model_calls
 from trainwatt_keras.backup import Backup
 from trainwatt_keras.batch_counter import BatchCounter
 from trainwatt_keras.callback_list import list_of, put_first, shorten_bar
-from trainwatt_keras.model_hooks import gpu_uuids, time_saves
+from trainwatt_keras.model_hooks import devices_of, time_saves
 from trainwatt_keras.plan import plan_of
 from trainwatt_keras.process_group import process_group_of
 
@@ -78,6 +78,10 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             state: from `state_dict`, or the content of that training's ``summary.json``.
         """
         self._run.load_state_dict(state)
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of your own, counted in the phase around it; see :meth:`trainwatt.Tracker.part`."""
+        return self._run.part(name)
 
     def set_model(self, model: Any) -> None:
         """Move to the front of the list of callbacks, so that all others see our values."""
@@ -183,7 +187,7 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         model = self.model if isinstance(self.model, keras.Model) else None
         self._run.open(
             "" if kind == "fit" else kind,
-            gpu_uuids=gpu_uuids(model),
+            trains_on=devices_of(model),
             group=process_group_of(),
             experiment_trackers=_experiment_trackers,
             setup=kind == "fit",

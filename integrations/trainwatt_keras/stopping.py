@@ -14,7 +14,7 @@ from trainwatt.distributed.process_group import ALONE
 from trainwatt.stopping.lr_schedule import rates_of
 from trainwatt_keras import model_calls
 from trainwatt_keras.callback_list import put_first, shorten_bar
-from trainwatt_keras.model_hooks import gpu_uuids
+from trainwatt_keras.model_hooks import devices_of
 from trainwatt_keras.process_group import agreed, process_group_of
 
 if TYPE_CHECKING:
@@ -81,12 +81,18 @@ class GreenEarlyStopping(StopOutcome, keras.callbacks.EarlyStopping):  # type: i
         model = self.model if isinstance(self.model, keras.Model) else None
         self._group = process_group_of()
         remedy = "steps_per_epoch= makes epochs, and so evaluations, shorter"
-        self._controller.start(gpu_uuids(model), self._group, evaluations=self._expected(), remedy=remedy)
+        callbacks = put_first(self)
+        self._controller.start(
+            devices_of(model),
+            self._group,
+            callbacks=callbacks.callbacks if callbacks else (),
+            evaluations=self._expected(),
+            remedy=remedy,
+        )
         self._undo.callback(self._controller.stop)
         call = model_calls.current(model)
         if call is not None:
             call.at_end(lambda _: self._undo.close())
-        callbacks = put_first(self)
         if callbacks is not None:
             shorten_bar(callbacks, self._published, self._undo, shown=False)
 

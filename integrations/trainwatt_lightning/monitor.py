@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,7 +17,6 @@ from trainwatt_lightning.compat import Callback, LightningModule, Trainer
 from trainwatt_lightning.output import close_rich_bar, experiment_trackers, log
 from trainwatt_lightning.plan import plan_of
 from trainwatt_lightning.process_group import process_group_of
-from trainwatt_torch.devices import gpu_uuids
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,13 +51,17 @@ class FootprintMonitor(Callback):
         """Content of ``summary.json`` of the last run that has ended; empty before."""
         return self._run.summary
 
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of your own, counted in the phase around it; see :meth:`trainwatt.Tracker.part`."""
+        return self._run.part(name)
+
     # the run
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start a run."""
         self._run.open(
             "" if stage == "fit" else stage,
-            gpu_uuids=gpu_uuids([trainer.strategy.root_device]),
+            trains_on=[trainer.strategy.root_device],
             group=process_group_of(trainer),
             experiment_trackers=lambda: experiment_trackers(trainer),
         )

@@ -14,7 +14,6 @@ from trainwatt.stopping.criteria import Decision
 from trainwatt_lightning.compat import Callback, LightningModule, MisconfigurationException, Trainer
 from trainwatt_lightning.output import log
 from trainwatt_lightning.process_group import process_group_of
-from trainwatt_torch.devices import gpu_uuids
 from trainwatt_torch.lr_schedule import torch_rates
 
 if TYPE_CHECKING:
@@ -89,7 +88,8 @@ class GreenEarlyStopping(StopOutcome, Callback):
             return
         if self._at_epoch_end is None:
             self._at_epoch_end = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
-        self._controller.start(gpu_uuids([trainer.strategy.root_device]), process_group_of(trainer))
+        devices, callbacks = [trainer.strategy.root_device], trainer.callbacks  # type: ignore[attr-defined]
+        self._controller.start(devices, process_group_of(trainer), callbacks=callbacks)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if the training has too few evaluations, now that its length is known."""

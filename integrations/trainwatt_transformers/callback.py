@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -15,7 +15,7 @@ from trainwatt.records.snapshot import RunSnapshot, Status
 from trainwatt.reporting.artifacts import found
 from trainwatt.tracking.tracker import status_of
 from trainwatt_transformers.experiment_trackers import trackers_at_the_start, trackers_of
-from trainwatt_transformers.instrumented_trainer import calling_trainer, gpu_uuids, instrument, log_entry, meter_of
+from trainwatt_transformers.instrumented_trainer import calling_trainer, devices_of, instrument, log_entry, meter_of
 from trainwatt_transformers.model_card import add_emissions
 from trainwatt_transformers.plan import plan_of
 from trainwatt_transformers.process_group import process_group_of
@@ -62,6 +62,10 @@ class FootprintCallback(TrainerCallback):
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json`` of the last run that has ended; empty before."""
         return self._run.summary
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of your own, counted in the phase around it; see :meth:`trainwatt.Tracker.part`."""
+        return self._run.part(name)
 
     def attach(self, trainer: Trainer) -> Self:
         """Measure a Trainer that exists already; not needed if the callback is given to the Trainer's constructor.
@@ -138,7 +142,8 @@ class FootprintCallback(TrainerCallback):
         if self._trainer is not None:
             callbacks = self._trainer.callback_handler.callbacks
             loader = kwargs.get("train_dataloader")
-            self._run.plan(plan_of(args, state, loader, self._trainer.eval_dataset, callbacks))
+            plan = plan_of(args, state, loader, self._trainer.eval_dataset, callbacks)
+            self._run.plan(plan, from_now=True)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -225,7 +230,7 @@ class FootprintCallback(TrainerCallback):
         if leads and not self._warned:
             self._warned = warn_of_codecarbon(trainer)
         self._experiment_trackers = found(lambda: trackers_of(trainer)) if kind and leads else None
-        self._open(kind, trainer.args, gpu_uuids=gpu_uuids(trainer), setup=setup)
+        self._open(kind, trainer.args, trains_on=devices_of(trainer), setup=setup)
 
     def _open(self, kind: str, args: TrainingArguments, **where: Any) -> None:
         trackers = lambda: self._experiment_trackers or []  # noqa: E731
@@ -243,7 +248,7 @@ class FootprintCallback(TrainerCallback):
                 "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are charged to the "
                 "phase that they interrupt, and callbacks that report before this one do not get its values."
             )
-            self._open("", args, setup=False)
+            self._open("", args, trains_on=[args.device], setup=False)
         elif meter_of(trainer) is self:
             self.attach(trainer)
             self._start(trainer, "", setup=False)
@@ -254,8 +259,9 @@ class FootprintCallback(TrainerCallback):
     def _step_values(self, state: TrainerState) -> dict[str, float]:
         """Return the values of the training since this was last called."""
         snapshot, tokens = self._run.step_snapshot(), state.num_input_tokens_seen - self._step_tokens
-        self._step_tokens = state.num_input_tokens_seen
         values = snapshot.step_metrics() | per_token(snapshot.recent, tokens) if snapshot else {}
+        if snapshot and snapshot.recent.seconds:
+            self._step_tokens = state.num_input_tokens_seen
         self._show(snapshot)
         return values
 

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import torch
 from transformers import Trainer, TrainerCallback
 
 from trainwatt.accounting.timeline import Phase
-from trainwatt_torch import devices
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -110,10 +110,14 @@ def calling_trainer(callback: TrainerCallback) -> Trainer | None:
     return None
 
 
-def gpu_uuids(trainer: Trainer) -> tuple[str, ...] | None:
-    """Return the UUID of the GPU that this process computes on; None if it may be any."""
-    args = trainer.args
-    return None if args.n_gpu > 1 or trainer.is_model_parallel else devices.gpu_uuids([args.device])
+def devices_of(trainer: Trainer) -> list[torch.device]:
+    """Return the devices that this process computes on."""
+    device: torch.device = trainer.args.device
+    if trainer.is_model_parallel and trainer.model is not None:
+        return [device, *{parameter.device for parameter in trainer.model.parameters()}]
+    if trainer.args.n_gpu > 1:
+        return [torch.device(device.type, index) for index in range(trainer.args.n_gpu)]
+    return [device]
 
 
 def log_entry(trainer: Trainer, values: dict[str, float]) -> None:

@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 from trainwatt.callbacks.stop_controller import StopController, StopOutcome
 from trainwatt.stopping.criteria import Decision
 from trainwatt_torch.lr_schedule import torch_rates
-from trainwatt_transformers.instrumented_trainer import calling_trainer, gpu_uuids, log_entry
+from trainwatt_transformers.instrumented_trainer import calling_trainer, devices_of, log_entry
 from trainwatt_transformers.process_group import process_group_of
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class GreenEarlyStoppingCallback(StopOutcome, TrainerCallback, ExportableState):
         trainer = calling_trainer(self)
         steps = state.eval_steps if args.eval_strategy == "steps" else None
         self._controller.start(
-            gpu_uuids(trainer) if trainer else None,
+            devices_of(trainer) if trainer else [args.device],
             process_group_of(args),
+            callbacks=trainer.callback_handler.callbacks if trainer else (),
             evaluations=int(state.max_steps // steps if steps else state.num_train_epochs),
             remedy='eval_strategy="steps", eval_steps=0.05 gives twenty',
         )

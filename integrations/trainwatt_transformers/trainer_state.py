@@ -39,5 +39,5 @@ def callback_states(state: TrainerState) -> dict[str, Any]:
 
 
 def per_token(train: Span, tokens: int) -> dict[str, float]:
-    """Return the energy per token of some training, by metric; empty if tokens are not counted."""
-    return {"energy/token_j": train.total_j / tokens} if tokens > 0 else {}
+    """Return the energy per token of some training, by metric; empty if tokens or energy are not known."""
+    return {"energy/token_j": train.total_j / tokens} if tokens > 0 and train.seconds > 0 else {}

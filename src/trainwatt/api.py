@@ -79,7 +79,8 @@ def estimate(
         zone: location of the run: a country (``"FR"``) or a subdivision (``"US-CA"``). None: see ``cloud``, then the
             environment, then the world average.
         cloud: cloud region, such as ``"gcp/europe-west9"``.
-        pue: power usage effectiveness of the data centre, at least 1.
+        pue: power usage effectiveness of the data centre, 1 to 5. None: that of the cloud region; else 1.54, of an
+            unknown data centre, if the hardware or the environment shows one; else 1.
         wue: water usage effectiveness of the data centre, in litres per kWh.
         tariff: price of electricity per kWh.
         carbon_intensity: carbon intensity of the electricity, in gCO2e per kWh.

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,8 @@ from trainwatt.live import GreatBritain
 from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt.site import Site
 
-STEADY_W = 100.0
+STEADY_W, WAVE = 100.0, Square(180.0, 220.0, 0.4)
+PARTS = ("energy/", "footprint/", "projection/")
 STEP_S = 0.05  # what a GPU would take for a step
 
 
@@ -44,6 +45,7 @@ class Trained:
         weights: a digest of the trained weights.
         raised: the name of what left it.
         logged: the names of our values that reached the framework's own log, by kind of run.
+        rows: our values in each entry of that log while training, oldest first; those of each training in turn.
         summaries: the monitor's summaries, one for each run.
     """
 
@@ -51,6 +53,7 @@ class Trained:
     weights: str = ""
     raised: str | None = None
     logged: dict[str, list[str]] = field(default_factory=dict)
+    rows: list[dict[str, float]] = field(default_factory=list)
     summaries: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -73,17 +76,20 @@ def digest(weights: list[Any]) -> str:
 
 def ours(names: Any) -> list[str]:
     """Those of our values among the names of a log, without the prefix that a framework puts before them."""
-    short = {
-        name[name.index(part) :] for name in names for part in ("energy/", "footprint/", "projection/") if part in name
-    }
+    short = {name[name.index(part) :] for name in names for part in PARTS if part in name}
     return sorted(short)
+
+
+def values_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Those of our values in an entry of a log, by name."""
+    return {name: entry[name] for name in entry if name.startswith(PARTS)}
 
 
 def outcome(framework: Framework, name: str, folder: Path, library: standin.Library) -> dict[str, Any]:
     case = CASES[name]
     bare = framework.train(case, None, 0.0, folder / "bare")
     out = folder / "footprint"
-    with library.running(h100(Square(180.0, 220.0, 0.4)), h100(Constant(STEADY_W))) as machine:
+    with library.running(h100(WAVE), h100(Constant(STEADY_W))) as machine:
         monitor = framework.monitor(devices=["gpu"], output_dir=out, run_name="run", verbose=False, zone="FR")
         measured = framework.train(case, monitor, STEP_S, folder / "measured")
         to_monotonic_s = time.perf_counter() - time.time()

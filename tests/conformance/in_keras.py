@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tests.conformance.cases import TEST_BATCHES, VAL_BATCHES, Case
-from tests.conformance.driver import Trained, digest, ours
+from tests.conformance.driver import Trained, digest, ours, values_of
 from tests.keras.training import BATCH, Raises, classifier, points
 from trainwatt_keras import FootprintMonitor
 
@@ -82,7 +82,11 @@ class Keras:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # one of the cases
             trained.raised = type(error).__name__
         with log.open() as file:
-            self._note(trained, "fit", csv.DictReader(file).fieldnames or [], monitor)
+            table = csv.DictReader(file)
+            self._note(trained, "fit", table.fieldnames or [], monitor)
+            trained.rows += [
+                values_of({name: float(text) for name, text in row.items() if text not in ("", "NA")}) for row in table
+            ]
         for name in case.then:
             names = Names()
             listed = [slow, names, *filter(None, [monitor])]

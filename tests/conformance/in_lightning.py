@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 from tests.conformance.cases import Case
-from tests.conformance.driver import Trained, digest, ours
+from tests.conformance.driver import Trained, digest, ours, values_of
 from tests.lightning.training import Classifier, Data, Names, trainer_with
 from trainwatt_lightning import FootprintMonitor
 
@@ -49,6 +49,7 @@ class Lightning:
             Slow(step_s),
             *filter(None, [monitor]),
             max_epochs=case.epochs,
+            log_every_n_steps=1,
             limit_train_batches=case.batches,
             num_sanity_val_steps=0,
             logger=[names, CSVLogger(folder)],
@@ -59,6 +60,7 @@ class Lightning:
             trainer.fit(model, datamodule=Data())
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # one of the cases
             trained.raised = type(error).__name__
+        trained.rows += [values_of(row) for row in names.rows]
         self._note(trained, "fit", names, monitor)
         for name in case.then:
             quiet = {"verbose": False} if name == "test" else {}

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback
 
 from tests.conformance.cases import TEST_BATCHES, VAL_BATCHES, Case
-from tests.conformance.driver import Trained, digest, ours
-from tests.transformers.training import sentences, trainer_with
+from tests.conformance.driver import Trained, digest, ours, values_of
+from tests.transformers.training import Slow, sentences, trainer_with
 from trainwatt_transformers import FootprintCallback
-
-
-class Slow(TrainerCallback):
-    """Takes its time over each step, as a GPU would."""
-
-    def __init__(self, step_s: float) -> None:
-        self.step_s = step_s
-
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        time.sleep(self.step_s)
-
-    on_prediction_step = on_step_begin
-
 
 STOPS = {
     "metric_for_best_model": "eval_loss",
@@ -68,6 +54,7 @@ class Transformers:
             trained.raised = type(error).__name__
         trained.losses += [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         trained.weights = digest([each.detach().numpy() for each in trainer.model.parameters()])
+        trained.rows += [values_of(entry) for entry in trainer.state.log_history]
         self._note(trained, "fit", trainer, monitor)
         for name in case.then:
             trainer.state.log_history.clear()

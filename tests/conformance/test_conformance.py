@@ -12,7 +12,7 @@ import pytest
 
 from standins import nvml as standin
 from tests.conformance.cases import CASES, FITTED, INFERRED, PROJECTED
-from tests.conformance.driver import STEADY_W
+from tests.conformance.driver import STEADY_W, WAVE
 from tests.support.side_by_side import Program, side_by_side, wanted
 
 FRAMEWORKS = {
@@ -118,6 +118,22 @@ def test_the_names_in_the_log_are_the_same_everywhere(outcomes: Callable[[str], 
         assert set(logged["fit"]) <= expected
     for kind in row.then:
         assert INFERRED <= set(logged[kind]) <= INFERRED | {"energy/sample_j"}
+
+
+def test_logged_values_never_contradict_each_other(outcomes: Callable[[str], Outcome], case: str) -> None:
+    """Counters are updated each 100 ms, and steps that are logged take half as long."""
+    rows = outcomes(case)["measured"]["rows"]
+    if not CASES[case].again:
+        totals = [row["energy/total_kwh"] for row in rows if "energy/total_kwh" in row]
+        assert totals == sorted(totals)
+        assert totals[-1:] <= [training(outcomes(case))["summary"]["total_kwh"]]
+    for row in rows:
+        if "projection/total_kwh" in row:
+            ends = [row["projection/total_kwh_low"], row["projection/total_kwh"], row["projection/total_kwh_high"]]
+            assert [row["energy/total_kwh"], *ends] == sorted([row["energy/total_kwh"], *ends])
+        # A counter's update is located within some per cent of its interval.
+        power_w = row.get("energy/power_w", STEADY_W + WAVE.low_w)
+        assert 0.9 * (STEADY_W + WAVE.low_w) <= power_w <= 1.1 * (STEADY_W + WAVE.high_w)
 
 
 def test_after_every_epoch_the_whole_run_is_projected_and_at_its_end_that_is_what_it_took(

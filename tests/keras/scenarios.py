@@ -43,8 +43,10 @@ from tests.keras.training import (  # noqa: E402
     points,
 )
 from trainwatt.errors import ArgumentError  # noqa: E402
+from trainwatt.power.accelerators import accelerators_of  # noqa: E402
 from trainwatt.records.run_folder import read_events, read_summary  # noqa: E402
 from trainwatt_keras import FootprintMonitor, model_calls  # noqa: E402
+from trainwatt_keras.model_hooks import devices_of  # noqa: E402
 from trainwatt_keras.plan import plan_of  # noqa: E402
 
 LOADED_BY_US = [name for name in FRAMEWORKS if name in sys.modules]
@@ -272,6 +274,19 @@ def totals(ours: FootprintMonitor) -> dict[str, Any]:
 def epoch_numbers(folder: Path) -> Any:
     fit(monitor(folder), initial_epoch=3, epochs=5)
     return [each for each in read_events(folder / "run") if each["event"] == "span" and each["phase"] == "train"]
+
+
+@scenario
+def parts(folder: Path) -> Any:
+    ours = monitor(folder)
+
+    class Augments(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            with ours.part("augmentation"):
+                time.sleep(0.01)
+
+    fit(ours, Augments())
+    return ours.summary
 
 
 def cut_short(folder: Path, error: BaseException) -> dict[str, Any]:
@@ -583,6 +598,13 @@ def projected_never(folder: Path) -> Any:
     with printed() as out:
         history = fit(monitor(folder, verbose=True, project_after=None)).history
     return {"printed": out.getvalue(), "history": history}
+
+
+@scenario
+def devices(folder: Path) -> Any:
+    """The devices that the plugin names to the core, and what the core makes of them; this machine has a CPU only."""
+    named = devices_of(classifier())
+    return {"named": len(named or ()), "accelerators": accelerators_of(named or ())}
 
 
 def truth(folder: Path, nvml: Path) -> Any:

@@ -220,6 +220,14 @@ def test_epochs_have_the_numbers_that_keras_gives_them(results: Results) -> None
     assert [each["epoch"] for each in results("epoch_numbers")] == [3, 4]
 
 
+def test_parts_of_ones_own_are_counted_in_their_phase(results: Results) -> None:
+    summary = results("parts")
+    part = summary["phases"]["train"]["labels"]["augmentation"]
+    assert part["entries"] == 2 * BATCHES
+    assert 0.01 * part["entries"] <= part["seconds"] < summary["phases"]["train"]["seconds"]
+    assert_adds_up(summary)
+
+
 @pytest.mark.parametrize(
     ("case", "error", "status"),
     [
@@ -406,6 +414,10 @@ def test_projections_may_be_turned_off(results: Results) -> None:
     outcome = results("projected_never")
     assert lines_of(outcome["printed"]) == []
     assert not PROJECTED & set(outcome["history"])
+
+
+def test_a_training_on_the_cpu_computes_on_no_accelerator(results: Results) -> None:
+    assert not results("devices")["accelerators"]
 
 
 def test_a_training_takes_what_its_gpu_draws(results: Results) -> None:

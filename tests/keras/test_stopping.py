@@ -16,6 +16,7 @@ from standins import nvml as standin
 from standins.nvml import Constant, h100
 from tests.stopping.replay import PERCENT, Curve, curves, stop_of_the_rule
 from trainwatt import StopReason
+from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events
 from trainwatt_keras import FootprintMonitor, GreenEarlyStopping
 
@@ -72,6 +73,15 @@ def saturating(count: int) -> tuple[float, ...]:
 
 def rising(count: int) -> tuple[float, ...]:
     return tuple(0.1 + 0.8 * n / count for n in range(count))
+
+
+@pytest.mark.parametrize("stopper_first", [True, False])
+def test_a_monitor_and_a_stopper_in_different_places_are_refused_before_the_training(stopper_first: bool) -> None:
+    monitor = FootprintMonitor(devices=["ram"], output_dir=None, verbose=False, zone="FR")
+    stopping = GreenEarlyStopping("metric", "max", zone="PL", devices=["ram"])
+    with pytest.raises(ArgumentError, match=r"zone='PL': expected FR \(given\), as for the monitor"):
+        train(saturating(3), *((stopping, monitor) if stopper_first else (monitor, stopping)))
+    assert monitor.summary.get("epochs", 0) == 0
 
 
 @pytest.mark.parametrize("curve", list(curves()), ids=lambda curve: curve.name.split("/")[-1])

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from standins import nvml as standin
@@ -73,17 +75,42 @@ def test_only_the_boards_that_the_process_may_use_are_counted(
     assert monitor.summary["total_j"] == pytest.approx(200 * monitor.summary["seconds"], rel=0.02)
 
 
-def test_a_slice_of_a_board_shows_the_board_once_and_its_share_apart(
+def test_a_slice_of_a_board_is_charged_its_share(
     nvml_library: standin.Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1234")
     with nvml_library.running(h100(Constant(210.0), slices=(Slice("MIG-1234", 2, 1, multiprocessors=32),))):
         monitor = train(tmp_path, max_epochs=2)
-    (board,) = monitor.summary["devices"]
-    assert board["shared"]
-    assert 0 < board["attributed_share"] < 1
-    assert board["attributed_j"] == pytest.approx(board["joules"] * board["attributed_share"])
-    assert board["joules"] == pytest.approx(210 * monitor.summary["seconds"], rel=0.02)
+    (part,) = monitor.summary["devices"]
+    assert part["id"].endswith("/MIG-1234")
+    assert part["method"] == "estimated"
+    assert part["share"] == pytest.approx(2 / 7)
+    assert part["joules"] == pytest.approx(210 * 2 / 7 * monitor.summary["seconds"], rel=0.02)
+    assert monitor.summary["measured_share"] == 0
+
+
+def test_a_gpu_of_another_maker_that_trains_is_named_and_not_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = FootprintMonitor(devices=["gpu", "ram"], output_dir=tmp_path, verbose=False)
+    # PyTorch for CPUs cannot compute on it: the Trainer only says where it would
+    strategy = SingleDeviceStrategy(device="hpu:0", accelerator=CPUAccelerator())
+    trainer, module = trainer_with(monitor, strategy=strategy, accelerator="auto"), Classifier()
+    monitor.setup(trainer, module, "fit")
+    time.sleep(0.1)
+    monitor.teardown(trainer, module, "fit")
+    (warning,) = [each.message for each in caplog.records if each.name == "trainwatt"]
+    assert "HPU" in warning
+    assert monitor.summary["total_j"] > 0
+    assert monitor.summary["measured_share"] is None
+    assert [device["method"] for device in monitor.summary["devices"]] == ["estimated", "not counted"]
+
+
+def test_a_training_measures_the_gpus_that_its_user_names(nvml_library: standin.Library, tmp_path: Path) -> None:
+    with nvml_library.running(h100(Constant(100.0)), h100(Constant(200.0))) as machine:
+        monitor = FootprintMonitor(devices=["gpu"], gpus=[1], output_dir=tmp_path, verbose=False)
+        trainer_with(monitor, max_epochs=1).fit(Classifier(), datamodule=Data())
+    assert [device["id"] for device in monitor.summary["devices"]] == [f"gpu:{machine.uuid(1)}"]
 
 
 class LoseBoard(Callback):

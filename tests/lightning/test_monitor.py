@@ -257,3 +257,16 @@ def test_two_monitors_measure_the_same_run_each_for_itself(tmp_path: Path) -> No
 def test_evaluation_batches_are_no_training_steps(monitor: FootprintMonitor) -> None:
     trainer_with(monitor, limit_val_batches=VAL_BATCHES).fit(Classifier(), datamodule=Data())
     assert monitor.summary["phases"]["validate"]["steps"] == 0
+
+
+def test_parts_of_ones_own_are_counted_in_their_phase(monitor: FootprintMonitor) -> None:
+    class Augments(Callback):
+        def on_train_batch_start(self, *args: Any) -> None:
+            with monitor.part("augmentation"):
+                time.sleep(0.01)
+
+    trainer_with(monitor, Augments(), max_epochs=2).fit(Classifier(), datamodule=Data())
+    part = monitor.summary["phases"]["train"]["labels"]["augmentation"]
+    assert part["entries"] == 2 * BATCHES
+    assert 0.01 * part["entries"] <= part["seconds"] < monitor.summary["phases"]["train"]["seconds"]
+    assert_adds_up(monitor.summary)

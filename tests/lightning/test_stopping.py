@@ -65,6 +65,16 @@ def test_a_real_curve_is_stopped_where_the_rule_alone_stops_it(curve: Curve) -> 
     assert module.evaluations == (stop_of_the_rule(curve, stopping.state_dict()) or len(curve.values))
 
 
+@pytest.mark.parametrize("stopper_first", [True, False])
+def test_a_monitor_and_a_stopper_in_different_places_are_refused_before_the_training(stopper_first: bool) -> None:
+    monitor = FootprintMonitor(devices=["ram"], output_dir=None, verbose=False, zone="FR")
+    stopping = GreenEarlyStopping("metric", "max", zone="PL", devices=["ram"])
+    module = Logs(saturating(3))
+    with pytest.raises(ArgumentError, match=r"zone='PL': expected FR \(given\), as for the monitor"):
+        train(module, *((stopping, monitor) if stopper_first else (monitor, stopping)))
+    assert module.evaluations == 0
+
+
 def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
     nvml_library: standin.Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -70,16 +70,18 @@ class Classifier(LightningModule):
 
 
 class Names(Logger):
-    """Keeps the names of what is logged."""
+    """Keeps the names of what is logged, and each row."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: set[str] = set()
+        self.rows: list[dict[str, float]] = []
 
     name, version = "names", 0
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.seen |= set(metrics)
+        self.rows.append(dict(metrics))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         pass

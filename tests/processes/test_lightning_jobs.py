@@ -109,8 +109,7 @@ def test_the_first_process_logs_what_all_of_them_take(hosts: Hosts) -> None:
     told = found(hosts, "nodes")
     logged_j = told["logged"]["energy/total_kwh"] * 3.6e6
     assert logged_j == pytest.approx(told["summary"]["total_j"], rel=0.1)  # of the last epoch's end
-    # the last moments before it are extrapolated, and may be corrected downwards by less than one update of a counter
-    assert logged_j < 1.01 * told["summary"]["total_j"]
+    assert logged_j <= told["summary"]["total_j"]
     assert told["summary"]["phases"]["train"]["steps"] == 6
     for rank in (1, 2, 3):
         assert not [name for name in found(hosts, "nodes", rank)["logged"] if "energy" in name]

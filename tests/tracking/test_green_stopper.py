@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,8 +17,10 @@ from standins import nvml as standin
 from standins.nvml import Constant, h100
 from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events
+from trainwatt.site import Site
 from trainwatt.stopping.criteria import Decision, StoppingCriteria
 from trainwatt.stopping.reason import StopReason
+from trainwatt.testing import ConstantCounter, VirtualClock, VirtualTracker
 from trainwatt.tracking.green_stopper import GreenStopper
 
 
@@ -191,10 +196,74 @@ def test_the_site_of_a_concurrent_monitor_is_used(nvml_library: standin.Library)
                 assert budget.check_budget().stop == spent
 
 
+FRANCE = {"zone": "FR", "devices": ["ram"], "output_dir": None, "verbose": False}
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment that tells no place, like that of a server in UTC."""
+    for variable in [name for name in os.environ if name.startswith(("TRAINWATT_", "AWS_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("TRAINWATT_CONFIG", str(tmp_path / "trainwatt.toml"))
+    (tmp_path / "trainwatt.toml").write_text('zone = "WORLD"')
+
+
 def test_a_cost_budget_needs_an_electricity_price() -> None:
-    with pytest.raises(ArgumentError, match="max_cost"):
-        GreenStopper("max", max_cost=1.0, carbon_intensity=100)
+    with pytest.raises(ArgumentError, match=r"max_cost=1\.0: expected tariff="):
+        GreenStopper("max", max_cost=1.0, carbon_intensity=100, zone="IN")
     GreenStopper("max", max_cost=1.0, carbon_intensity=100, tariff=0.2)
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_cost_budget_without_a_place_takes_its_monitors_price_or_is_refused_before_the_training() -> None:
+    stopper = GreenStopper("max", max_cost=1.0, devices=["ram"])
+    with pytest.raises(ArgumentError, match=r"max_cost=1\.0: expected tariff=.*World"):
+        stopper.start()
+    with trainwatt.measure(**FRANCE), stopper:
+        assert not stopper.check_budget().stop
+    india = trainwatt.measure(**FRANCE | {"zone": "IN"})
+    with india, pytest.raises(ArgumentError, match=r"max_cost.*India"):
+        stopper.start()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"zone": "PL"}, r"zone='PL': expected FR \(given\), as for the monitor"),
+        ({"cloud": "aws/us-east-1"}, r"cloud='aws/us-east-1': expected FR"),
+        ({"site": Site(zone="SE", environ={})}, r"zone='SE': expected FR"),
+        ({"pue": 1.5}, r"pue=1\.5: expected 1\.2 \(given\)"),
+        ({"zone": "FR", "pue": 1.5}, r"pue=1\.5: expected 1\.2 \(given\)"),
+    ],
+)
+def test_another_place_than_the_monitors_is_refused_before_the_training(options: dict[str, Any], message: str) -> None:
+    stopper = GreenStopper("max", devices=["ram"], **options)
+    with trainwatt.measure(**FRANCE, pue=1.2), pytest.raises(ArgumentError, match=message):
+        stopper.start()
+
+
+def test_the_same_place_or_only_more_factors_are_accepted() -> None:
+    for options in ({}, {"zone": "FR"}, {"zone": "FR", "pue": 1.2}, {"cloud": "aws/eu-west-3"}, {"tariff": 0.3}):
+        with trainwatt.measure(**FRANCE), GreenStopper("max", devices=["ram"], **options) as stopper:
+            assert not stopper.check_budget().stop
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_the_environments_place_yields_to_the_monitors() -> None:
+    with trainwatt.measure(**FRANCE), GreenStopper("max", devices=["ram"], max_co2e_kg=1.0) as stopper:
+        assert not stopper.check_budget().stop
+
+
+@pytest.mark.slow
+def test_a_stoppers_own_factor_is_applied_at_the_monitors_place(nvml_library: standin.Library) -> None:
+    with nvml_library.running(h100(Constant(200.0))):
+        for factor, spent in ((650.0, True), (42.0, False)):
+            budget = GreenStopper("max", devices=["gpu"], max_co2e_kg=2e-5, carbon_intensity=factor)
+            monitor = trainwatt.measure(cloud="aws/eu-west-3", devices=["gpu"], output_dir=None, verbose=False)
+            with monitor, budget:
+                # 140 J with a PUE of 1.14: 0.029 g or 0.0019 g
+                time.sleep(0.7)
+                assert budget.check_budget().stop == spent
 
 
 @pytest.mark.slow
@@ -213,3 +282,83 @@ def test_a_budget_may_be_applied_to_the_projection(nvml_library: standin.Library
         assert number == 3
         assert decision.reason is StopReason.BUDGET_KWH
         assert decision.sentence.endswith("will be passed by the whole training")
+
+
+@pytest.fixture
+def virtual() -> Iterator[type[VirtualStopper]]:
+    """Stoppers in virtual time, which end with the test."""
+    yield VirtualStopper
+    while VirtualStopper.running:
+        VirtualStopper.running.pop().stopper.stop()
+
+
+class VirtualStopper:
+    """A stopper of 100 W in virtual time, whose training saves and restores its state."""
+
+    running: ClassVar[list[VirtualStopper]] = []
+
+    def __init__(self, state: dict[str, Any] | None = None, **options: Any) -> None:
+        self.running.append(self)
+        self.stopper = GreenStopper("max", min_gain_per_kwh=1e-9, **{"zone": "FR", **options})
+        self.clock, self.score = VirtualClock(), 0.5
+        settings = self.stopper._tracker._settings
+        self.tracker = VirtualTracker(self.clock, [ConstantCounter(self.clock, watts=100.0)], site=settings.site)
+        self.stopper._tracker = self.tracker
+        self.stopper.start()
+        if state is not None:
+            self.stopper.load_state_dict(json.loads(json.dumps(state)))
+
+    def epoch(self, seconds: float, done: float | None = None) -> Decision:
+        self.tracker.advance(seconds)
+        self.score += 0.01
+        return self.stopper.evaluate(self.score, done=done)
+
+
+def test_a_budget_counts_a_run_once_that_restores_its_own_checkpoint(virtual: type[VirtualStopper]) -> None:
+    run = virtual(max_kwh=90.0 / 3.6e6)
+    run.epoch(0.3)
+    state = run.stopper.state_dict()
+    assert not run.epoch(0.3).stop
+    for _ in range(3):
+        run.stopper.load_state_dict(state)
+    assert run.stopper.spent_kwh * 3.6e6 == pytest.approx(60.0)
+    assert not run.epoch(0.29).stop
+    decision = run.epoch(0.02)
+    assert (decision.stop, decision.reason) == (True, StopReason.BUDGET_KWH)
+    run.stopper.stop()
+    assert run.stopper.spent_kwh * 3.6e6 == pytest.approx(91.0)
+
+
+def test_a_budget_of_emissions_prices_earlier_attempts_at_their_own_place(virtual: type[VirtualStopper]) -> None:
+    """0.1 kWh in Poland are about 90 times as much as in Sweden."""
+    first = virtual(zone="PL")
+    first.epoch(3600.0)
+    report = first.stopper._report()
+    assert report is not None
+    spent_kg, state = report.footprint.co2e_kg.central, first.stopper.state_dict()
+    first.stopper.stop()
+    over, under = (virtual(state, zone="SE", max_co2e_kg=part * spent_kg) for part in (1.005, 1.5))
+    assert over.epoch(3600.0).reason == StopReason.BUDGET_CO2E
+    assert under.epoch(3600.0).reason is None
+    assert over.stopper.spent_kwh == pytest.approx(0.2)
+
+
+def test_a_projection_holds_after_a_training_has_gone_back(virtual: type[VirtualStopper]) -> None:
+    """10 epochs of 0.01 kWh each, of which three are made twice."""
+    run = virtual(max_kwh=0.2)
+    for epoch in (*range(5), *range(2, 8)):
+        run.epoch(360.0, (epoch + 1) / 10)
+    planned = run.stopper._planned_kwh
+    assert planned is not None
+    assert planned.central == pytest.approx(0.13)
+
+
+def test_the_state_of_an_older_version_counts_its_energy_once(virtual: type[VirtualStopper]) -> None:
+    run = virtual()
+    run.epoch(360.0)
+    older = {name: value for name, value in run.stopper.state_dict().items() if name != "run"}
+    run.stopper.stop()
+    again = virtual(older)
+    again.epoch(360.0)
+    again.stopper.load_state_dict(older)
+    assert again.stopper.spent_kwh == pytest.approx(0.02)

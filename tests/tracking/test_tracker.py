@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trainwatt import Tracker, measure
+from trainwatt import Tracker, measure, read_run
 from trainwatt.errors import ArgumentError
 from trainwatt.projection.plan import Plan
 from trainwatt.records.run_folder import read_events, read_summary
+from trainwatt.testing import ConstantCounter, VirtualClock, VirtualTracker
 
 
 @pytest.fixture
@@ -162,3 +167,135 @@ def test_an_epoch_without_training_is_measured_and_not_projected(caplog: pytest.
     assert snapshot.projection is None
     assert run.summary["status"] == "finished"
     assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["eval", "load data", None])
+def test_a_phase_of_an_unknown_name_is_told_at_once(run: Tracker, name: str) -> None:
+    calls = (run.begin, run.end, run.phase)
+    for call in calls:
+        with pytest.raises(ArgumentError, match=r'phase=.*"validate"'):
+            call(name)  # type: ignore[arg-type, operator]
+    with run:
+        for call in calls:
+            with pytest.raises(ArgumentError, match=r'phase=.*"validate"'):
+                call(name)  # type: ignore[arg-type, operator]
+        with pytest.raises(ArgumentError, match="epoch="):
+            run.begin("train", epoch="first")  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="name="):
+            run.part("")
+    assert run.summary["status"] == "finished"
+    assert set(run.summary["phases"]) == {"other"}
+
+
+def test_parts_of_ones_own_are_counted_in_their_phase_and_shown_apart(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    meters = [ConstantCounter(clock, watts=100.0)]
+    with VirtualTracker(clock, meters, zone="FR", output_dir=tmp_path, run_name="run") as run:
+
+        @run.part("evaluation")
+        def evaluate() -> None:
+            with run.phase("validate"):
+                run.advance(5)
+
+        for _ in run.epochs(2):
+            with run.part("data loading"):
+                run.advance(3)
+            run.advance(7)
+            evaluate()
+    train, validate = run.summary["phases"]["train"], run.summary["phases"]["validate"]
+    loading, evaluation = train["labels"]["data loading"], validate["labels"]["evaluation"]
+    assert sum(train["joules"].values()) == pytest.approx(2000, rel=0.01)
+    assert sum(loading["joules"].values()) == pytest.approx(600, rel=0.02)
+    assert loading["entries"] == 2
+    assert sum(evaluation["joules"].values()) == pytest.approx(1000, rel=0.02)
+    read = read_run(tmp_path / "run")
+    assert read.summary["phases"]["train"]["labels"]["data loading"] == loading
+    spans = [event for event in read.events if event["event"] == "span" and event["phase"] == "train"]
+    assert [sum(span["labels"]["data loading"]["joules"].values()) for span in spans] == pytest.approx(
+        [300] * 2, rel=0.02
+    )
+    text = run.summary.text()
+    assert "train: data loading" in text
+    assert "validate: evaluation" in text
+
+
+def test_the_rows_of_parts_add_up_to_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    clock = VirtualClock()
+    meters = [ConstantCounter(clock, watts=100.0)]
+    with VirtualTracker(clock, meters, zone="FR", output_dir=tmp_path, run_name="run") as run:
+        for _ in run.epochs(2):
+            with run.part("data loading"):
+                run.advance(3)
+            run.step(4)
+            run.advance(7)
+    frame = read_run(tmp_path / "run").to_pandas()
+    assert frame["joules"].sum() == pytest.approx(run.summary["total_j"])
+    assert frame["steps"].sum() == 8
+    assert list(frame[frame["part"] == "data loading"]["joules"]) == pytest.approx([300, 300], rel=0.02)
+
+
+def test_a_phase_in_a_thread_is_charged_whatever_the_main_thread_does() -> None:
+    with measure(zone="FR", output_dir=None, verbose=False, devices=["ram"]) as run:
+        begun, ended = threading.Event(), threading.Event()
+
+        def evaluate() -> None:
+            with run.phase("validate"):
+                begun.set()
+                ended.wait(5)
+
+        thread = threading.Thread(target=evaluate)
+        run.begin("train")
+        thread.start()
+        assert begun.wait(5)
+        run.end("train")
+        time.sleep(0.5)
+        ended.set()
+        thread.join()
+    assert run.summary["phases"]["validate"]["seconds"] == pytest.approx(0.5, abs=0.2)
+    assert run.summary["phases"]["other"]["seconds"] < 0.2
+
+
+def test_a_resumed_training_keeps_its_parts() -> None:
+    state: dict[str, Any] = {}
+    for _ in range(2):
+        clock = VirtualClock()
+        with VirtualTracker(clock, [ConstantCounter(clock, watts=100.0)], zone="FR") as run:
+            run.load_state_dict(state)
+            with run.phase("train"), run.part("augmentation"):
+                run.advance(10)
+            state = run.state_dict()
+    part = run.summary["phases"]["train"]["labels"]["augmentation"]
+    assert sum(part["joules"].values()) == pytest.approx(2000, rel=0.02)
+    assert part["entries"] == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_worker_neither_counts_nor_waits() -> None:
+    """A data loader's worker that was forked while another thread was in the midst of a measurement."""
+    with measure(zone="FR", output_dir=None, verbose=False, devices=["ram"]) as run:
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with run._session._lock:  # type: ignore[union-attr]
+                held.set()
+                release.wait(10)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert held.wait(5)
+        worker = os.fork()
+        if worker == 0:
+            with run.part("augmentation"), run.phase("train"):
+                os._exit(7)
+        deadline_s = time.monotonic() + 10
+        ended, status = 0, 0
+        while not ended and time.monotonic() < deadline_s:
+            ended, status = os.waitpid(worker, os.WNOHANG)
+            time.sleep(0.02)
+        release.set()
+        thread.join()
+        if not ended:
+            os.kill(worker, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(status) == 7
+    assert set(run.summary["phases"]) == {"other"}

@@ -62,6 +62,18 @@ def test_a_real_curve_is_stopped_where_the_rule_alone_stops_it(curve: Curve, tmp
     assert evaluations(trainer) == (stop_of_the_rule(curve, history) or len(curve.values))
 
 
+@pytest.mark.parametrize("stopper_first", [True, False])
+def test_a_monitor_and_a_stopper_in_different_places_are_refused_before_the_training(
+    stopper_first: bool, tmp_path: Path
+) -> None:
+    monitor = FootprintCallback(devices=["ram"], output_dir=None, verbose=False, zone="FR")
+    stopping = GreenEarlyStoppingCallback("metric", "max", zone="PL", devices=["ram"])
+    trainer = trainer_of(tmp_path, saturating(3), *((stopping, monitor) if stopper_first else (monitor, stopping)))
+    with pytest.raises(ArgumentError, match=r"zone='PL': expected FR \(given\), as for the monitor"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
 def test_a_training_that_no_longer_gains_is_stopped_and_says_why(
     nvml_library: standin.Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

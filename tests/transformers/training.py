@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ class Model(GPT2LMHeadModel):
         if self.error is not None and self.training and self.batches == 7:
             raise self.error
         return super().forward(input_ids, labels=labels, **kwargs)
+
+
+class Slow(TrainerCallback):
+    """Takes its time over each step, as a GPU would."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        time.sleep(self.step_s)
+
+    on_prediction_step = on_step_begin
 
 
 def model(error: BaseException | None = None) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from trainwatt.accounting.timeline import Phase
@@ -53,7 +53,7 @@ class Lifecycle(Tracker):
         self,
         kind: str = "",
         *,
-        gpu_uuids: Sequence[str] | None = None,
+        trains_on: Iterable[object] | None = None,
         group: ProcessGroup = ALONE,
         experiment_trackers: Callable[[], list[ExperimentTracker]] = list,
         setup: bool = True,
@@ -62,13 +62,13 @@ class Lifecycle(Tracker):
 
         Args:
             kind: ``"validate"``, ``"test"`` or ``"predict"``; empty: a training.
-            gpu_uuids: the GPUs that this process computes on; None if unknown.
+            trains_on: the framework's devices that this process computes on; None if unknown.
             group: the processes of the job.
             experiment_trackers: finds the experiment trackers at the end of the run.
             setup: begin the phase ``setup``.
         """
         self._planned = self._awaits_batch = self.in_epoch = False
-        self.start(kind, gpu_uuids=gpu_uuids, processes=group)
+        self.start(kind, trains_on=trains_on, processes=group)
         self._experiment_trackers.find = experiment_trackers
         if setup:
             self.begin("setup")
@@ -131,6 +131,12 @@ class Lifecycle(Tracker):
                 return save(*args, **kwargs)
 
         return timed
+
+
+def monitors_among(callbacks: Iterable[object]) -> list[Lifecycle]:
+    """Return the trackers of the monitors among the callbacks of a training."""
+    trackers = (getattr(callback, "_run", None) for callback in callbacks)
+    return [tracker for tracker in trackers if isinstance(tracker, Lifecycle)]
 
 
 def first_leaf(data: Any) -> Any:

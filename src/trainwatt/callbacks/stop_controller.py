@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.callbacks.lifecycle import monitors_among
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.tracking.green_stopper import GreenStopper
 
@@ -57,23 +58,28 @@ class StopController:
 
     def start(
         self,
-        gpu_uuids: Sequence[str] | None,
+        trains_on: Iterable[object] | None,
         group: ProcessGroup,
         *,
+        callbacks: Iterable[object] = (),
         evaluations: int | None = None,
         remedy: str = "",
     ) -> None:
         """Start measuring a training.
 
         Args:
-            gpu_uuids: the GPUs that this process computes on; None if unknown.
+            trains_on: the framework's devices that this process computes on; None if unknown.
             group: the processes of the job; rank 0 decides.
+            callbacks: all callbacks of the training; the place of its monitors is checked against the stopper's.
             evaluations: expected number of evaluations; None if unknown.
             remedy: how to evaluate more often in this framework.
+
+        Raises:
+            ArgumentError: a monitor was given another place or factor, or there is a cost budget without a price.
         """
         self.reason = self.message = self.last_decision = None
         self._group = group
-        self._stopper.start(gpu_uuids, group)
+        self._stopper.start(trains_on, group, monitors=monitors_among(callbacks))
         if evaluations is not None:
             self.warn_if_few(evaluations, remedy)
 

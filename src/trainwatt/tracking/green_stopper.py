@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from trainwatt.accounting.attempts import checkpoint_state
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint.footprint import Footprint
@@ -15,6 +16,7 @@ from trainwatt.formatting import energy_text, mass_text
 from trainwatt.projection.projection import project_from_checkpoints
 from trainwatt.quantity import Quantity
 from trainwatt.records.snapshot import RunSnapshot
+from trainwatt.site import Site
 from trainwatt.stopping.criteria import Decision, StoppingCriteria
 from trainwatt.stopping.reason import StopReason
 from trainwatt.stopping.rule import MIN_EVALUATIONS, StoppingRule, Verdict
@@ -22,8 +24,10 @@ from trainwatt.stopping.threshold import Mode, Threshold
 from trainwatt.tracking.session_registry import log_to_all
 from trainwatt.tracking.settings import Settings
 from trainwatt.tracking.tracker import Tracker
+from trainwatt.units import J_PER_KWH
 
-_SITE = ("site", "zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
+_PLACE = ("site", "zone", "cloud")
+_SITE = (*_PLACE, "pue", "wue", "tariff", "carbon_intensity")
 # Evaluations before the projection is trusted: the setup before the first one is not like the rest of the run.
 _PREDICTIVE_FROM = 3
 # The figures of the last tenths of a second are rough, which matters more the shorter the run is.
@@ -56,12 +60,12 @@ class GreenStopper:
         given = {name: options.pop(name) for name in list(options) if name in StoppingCriteria.__slots__}
         self.criteria = replace(criteria or StoppingCriteria(), **given)
         self.mode = mode
-        self._has_site = any(options.get(name) is not None for name in _SITE)
         settings = Settings.check(output_dir=None, verbose=False, **options)
-        if self.criteria.max_cost is not None and self._has_site and settings.site.price is None:
-            expected = "tariff= as well, because the electricity price of this location is unknown"
-            raise ArgumentError("max_cost", self.criteria.max_cost, expected)
+        # As arguments: the environment and files hold for a monitor as well.
+        self._has_place = any(options.get(name) is not None for name in _PLACE) or settings.site.live is not None
         self._tracker = Tracker(settings)
+        if any(options.get(name) is not None for name in _SITE):
+            self._check_price(settings.site)
         self._reset()
 
     def _reset(self) -> None:
@@ -70,26 +74,60 @@ class GreenStopper:
         self._first: float | None = None
         self._best: float | None = None
         self._evaluations = self._agreed = 0
-        # of earlier attempts
-        self._before_kwh = 0.0
+        # the run, once it has ended
+        self._ended: RunSnapshot | None = None
         self._warned_few = False
         # progress (0 to 1) and energy so far, at each evaluation
         self._checkpoints: list[tuple[float, float]] = []
+        # energy of the work that the training went back on
+        self._lost_kwh = 0.0
         # energy of the whole run, if it runs to the end
         self._planned_kwh: Quantity | None = None
         self._checked_s = -math.inf
         self._began_s = time.monotonic()
 
-    def start(self, gpu_uuids: Sequence[str] | None = None, processes: ProcessGroup = ALONE) -> None:
+    def start(
+        self,
+        trains_on: Iterable[object] | None = None,
+        processes: ProcessGroup = ALONE,
+        *,
+        monitors: Iterable[Tracker] = (),
+    ) -> None:
         """Start a training run, and discard the state of an earlier one.
 
         Args:
-            gpu_uuids: UUIDs of the GPUs that the run uses; None if unknown.
+            trains_on: devices that the run computes on, as for :meth:`trainwatt.Tracker.start`; None if unknown.
             processes: process group of a distributed job. All its processes must call this method together. Rank 0
                 judges.
+            monitors: those of the same training, running or not. Without any, another run of this process counts.
+
+        Raises:
+            ArgumentError: a monitor was given another place or factor, or there is a cost budget without a price.
         """
+        self._check_site([monitor.site for monitor in monitors])
         self._reset()
-        self._tracker.start(gpu_uuids=gpu_uuids, processes=processes)
+        self._tracker.start(trains_on=trains_on, processes=processes)
+
+    def _check_site(self, monitored: Sequence[Site]) -> None:
+        """Check that no monitor was given another place or factor, and that a cost budget has a price."""
+        concurrent = self._tracker.concurrent_run()
+        sites = monitored or ([concurrent.site] if concurrent else [])
+        for site in sites:
+            found = self._site_beside(site).contradiction(site)
+            if found is not None:
+                expected = f"{found.other}, as for the monitor of the same training, or nothing, to take the monitor's"
+                raise ArgumentError(found.argument, found.value, expected)
+        self._check_price(self._site_beside(sites[0]) if sites else self._tracker.site)
+
+    def _site_beside(self, monitored: Site) -> Site:
+        """Return the site of the training: the stopper's own, else the monitor's with the stopper's own factors."""
+        own = self._tracker.site
+        return own if self._has_place else monitored.with_arguments_of(own)
+
+    def _check_price(self, site: Site) -> None:
+        if self.criteria.max_cost is not None and site.price is None:
+            expected = f"tariff= as well, because no electricity price of {site.name} is known"
+            raise ArgumentError("max_cost", self.criteria.max_cost, expected)
 
     def exchange(self) -> None:
         """Aggregate the energy of all processes of the job. All must call this before rank 0 judges."""
@@ -98,7 +136,7 @@ class GreenStopper:
     def stop(self) -> None:
         """End the training run. `spent_kwh` keeps its energy."""
         snapshot = self._tracker.stop()
-        self._before_kwh += snapshot.energy_kwh.central if snapshot else 0.0
+        self._ended = self._placed(snapshot) if snapshot else self._ended
 
     def __enter__(self) -> GreenStopper:
         self.start()
@@ -110,8 +148,8 @@ class GreenStopper:
     @property
     def spent_kwh(self) -> float:
         """Energy so far, earlier attempts of a resumed run included."""
-        snapshot = self._tracker.snapshot()
-        return self._before_kwh + (snapshot.energy_kwh.central if snapshot else 0.0)
+        snapshot = self._tracker.snapshot() or self._ended
+        return snapshot.energy_kwh.central if snapshot else 0.0
 
     def evaluate(
         self,
@@ -175,6 +213,7 @@ class GreenStopper:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint, made of numbers, strings, lists and dictionaries."""
+        report = self._report()
         return {
             "rule": self._rule.state_dict() if self._rule else None,
             "first": self._first,
@@ -182,15 +221,21 @@ class GreenStopper:
             "evaluations": self._evaluations,
             "agreed": self._agreed,
             "spent_kwh": self.spent_kwh,
+            "run": checkpoint_state(report.summary(), None) if report else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state that `state_dict` returned. The energy spent until then is included."""
+        """Resume from a state that `state_dict` returned.
+
+        The energy spent until then is included, unless it is of this run: a training that goes back to a checkpoint of
+        its own has spent what it has spent.
+        """
         if state["rule"] is not None:
             self._get_rule().load_state_dict(state["rule"])
         self._first, self._best = state["first"], state["best"]
         self._evaluations, self._agreed = int(state["evaluations"]), int(state["agreed"])
-        self._before_kwh = float(state["spent_kwh"])
+        if self._tracker.running:
+            self._tracker.load_state_dict(state["run"] if "run" in state else _older_run(float(state["spent_kwh"])))
 
     def _current_kwh(self) -> float:
         """Return the energy so far. Wait for exact figures if the run has only just begun."""
@@ -211,11 +256,19 @@ class GreenStopper:
 
     def _project(self, done: float | None, spent_kwh: float) -> None:
         """Update the projected energy of the whole run, if its progress is known."""
-        if done:
-            # earlier figures cannot exceed the current one, so they were too high
-            earlier = [(part, min(kwh, spent_kwh)) for part, kwh in self._checkpoints]
-            self._checkpoints = [*earlier, (done, spent_kwh)]
-            self._planned_kwh = project_from_checkpoints(self._checkpoints)
+        if not done:
+            return
+        if self._checkpoints and done < self._checkpoints[-1][0]:
+            # the training went back: what it repeats has cost as much as before, and the rest is lost
+            part, kwh = self._checkpoints[-1]
+            self._lost_kwh = max(0.0, spent_kwh - kwh * done / part)
+            self._checkpoints = [each for each in self._checkpoints if each[0] < done]
+        useful_kwh = spent_kwh - self._lost_kwh
+        # earlier figures cannot exceed the current one, so they were too high
+        earlier = [(part, min(kwh, useful_kwh)) for part, kwh in self._checkpoints]
+        self._checkpoints = [*earlier, (done, useful_kwh)]
+        planned = project_from_checkpoints(self._checkpoints)
+        self._planned_kwh = planned and planned.plus(Quantity(self._lost_kwh, self._lost_kwh, self._lost_kwh))
 
     def _get_rule(self) -> StoppingRule:
         if self._rule is None:
@@ -249,16 +302,21 @@ class GreenStopper:
         return f"; saves about {energy_text(verdict.saves_kwh)}, {saved} CO2e of what was planned"
 
     def _report(self) -> RunSnapshot | None:
-        """Return the run so far. Without a site of its own, use the site of a monitor that is active alongside."""
-        snapshot, other = self._tracker.snapshot(), None if self._has_site else self._tracker.concurrent_run()
-        return snapshot if snapshot is None or other is None else replace(snapshot, site=other.site)
+        """Return the run so far, or as it ended."""
+        snapshot = self._tracker.snapshot()
+        return self._placed(snapshot) if snapshot else self._ended
+
+    def _placed(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """Return a snapshot at its site. Without a place of its own, use that of a monitor that is active alongside."""
+        other = None if self._has_place else self._tracker.concurrent_run()
+        return replace(snapshot, site=self._site_beside(other.site)) if other else snapshot
 
     def _within_budget(self, decision: Decision, at: str) -> Decision:
         """Return the decision; if it does not stop and a budget is newly exceeded, return what follows from that."""
         snapshot = None if decision.stop or not self._budget.is_limited else self._report()
         if snapshot is None:
             return decision
-        excess = self._budget.check(snapshot.footprint_of(self.spent_kwh), self._predicted(snapshot))
+        excess = self._budget.check(snapshot.footprint, self._predicted(snapshot))
         if excess is None:
             return decision
         if self.criteria.over_budget == "stop":
@@ -273,7 +331,16 @@ class GreenStopper:
         """Return the lower bound for the footprint of the whole run, if budgets are to be applied to it."""
         if not self.criteria.predictive or not self._planned_kwh or len(self._checkpoints) < _PREDICTIVE_FROM:
             return None
-        return snapshot.footprint_of(self._planned_kwh.low)
+        least_kwh = self._planned_kwh.low
+        return snapshot.footprint_of_whole(Quantity(least_kwh, least_kwh, least_kwh))
+
+
+def _older_run(spent_kwh: float) -> dict[str, Any]:
+    """Return the state of a run of which only the energy is known: version 0.1 wrote no more."""
+    spent_j = spent_kwh * J_PER_KWH
+    span = {"seconds": 0.0, "entries": 0, "steps": 0, "joules": {"earlier attempts": spent_j}}
+    run = {"run": "earlier attempts", "began": "", "status": "interrupted", "seconds": 0.0, "total_j": spent_j}
+    return {**run, "phases": {"other": span}, "devices": [], "attempts": [run]}
 
 
 def _metrics(verdict: Verdict) -> dict[str, float]:

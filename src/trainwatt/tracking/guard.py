@@ -47,13 +47,19 @@ class NullSession:
     def end(self, phase: Phase) -> None:
         """Do nothing."""
 
+    def begin_part(self, name: str) -> None:
+        """Do nothing."""
+
+    def end_part(self, label: str | None) -> None:
+        """Do nothing."""
+
     def step(self, count: int = 1) -> None:
         """Do nothing."""
 
     def batch(self, count: int = 1) -> None:
         """Do nothing."""
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: Plan, *, from_now: bool = False) -> None:
         """Do nothing."""
 
     def count(self, samples: int | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.accounting.timeline import PHASES, Phase, Span, total_of
+from trainwatt.accounting.timeline import Phase, Span, in_order
 from trainwatt.distributed.process_group import ProcessGroup
 from trainwatt.projection.projection import Projection
 from trainwatt.records.snapshot import RunSnapshot
@@ -27,19 +27,22 @@ class JobAggregator:
     Args:
         processes: process group of the job.
         began_s: time at which this process began to measure, in seconds since the Unix epoch.
+
+    Attributes:
+        id: unique identifier of this process in this run.
     """
 
     def __init__(self, processes: ProcessGroup, began_s: float) -> None:
         self.processes = processes
         self._began_s = began_s
-        self._id = uuid.uuid4().hex
+        self.id = uuid.uuid4().hex
         self._phase_history: PhaseHistory | None = None
         if self.several:
             from trainwatt.distributed.rank_record import PhaseHistory  # noqa: PLC0415  # a single process needs none of it
 
             self._phase_history = PhaseHistory(began_s)
         self._others: dict[str, RankRecord] = {}
-        self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before
+        self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before, without earlier attempts
 
     @property
     def several(self) -> bool:
@@ -65,7 +68,7 @@ class JobAggregator:
         from trainwatt.distributed.rank_record import RankRecord  # noqa: PLC0415
 
         return RankRecord(
-            id=self._id,
+            id=self.id,
             rank=self.processes.rank,
             count=self.processes.world_size,
             from_s=snapshot.began_s,
@@ -78,7 +81,6 @@ class JobAggregator:
             gaps_s=snapshot.gaps_s,
             notes=snapshot.notes,
             sampler_cpu_s=snapshot.sampler_cpu_s,
-            before=snapshot.prior.phases,
         )
 
     def merge(self, states: Iterable[object]) -> None:
@@ -90,7 +92,7 @@ class JobAggregator:
         # replaced as a whole: it is read in another thread
         others = dict(self._others)
         for state in states:
-            if isinstance(state, Mapping) and state.get("id") != self._id:
+            if isinstance(state, Mapping) and state.get("id") != self.id:
                 try:
                     record = RankRecord.from_dict(state)
                 except (KeyError, TypeError, ValueError) as error:
@@ -125,15 +127,15 @@ class JobAggregator:
         own = snapshot.own_phases
         job = aggregate([self.rank_record(snapshot), *self._others.values()])
         phases = {phase: _timed_as(own.get(phase, Span()), span) for phase, span in job.phases.items()}
-        ratio = job.total_j / total_of(own).total_j if total_of(own).total_j else 1.0
+        projection = snapshot.projection
         return replace(
             snapshot,
-            phases=_ordered(summed((snapshot.prior.phases, phases))),
+            phases=in_order(summed((snapshot.prior.phases, phases))),
             devices=job.devices,
             gaps_s=job.gaps_s,
             notes=job.notes,
             sampler_cpu_s=job.sampler_cpu_s,
-            projection=snapshot.projection and _of_job(snapshot.projection, ratio, snapshot.prior.total_j),
+            projection=projection and _of_job(projection, own, job.phases, snapshot.prior.phases),
         )
 
     def end_epoch(self, snapshot: RunSnapshot) -> RunSnapshot:
@@ -143,14 +145,13 @@ class JobAggregator:
             snapshot: snapshot of this process.
         """
         if not self._others:
-            self._closed = snapshot.phases
+            self._closed = snapshot.own_phases
             return snapshot
         job = self.aggregated(snapshot)
-        before = self._closed or snapshot.prior.phases
-        spans = {phase: span.since(before.get(phase, Span())) for phase, span in job.phases.items()}
+        spans = {phase: span.since(self._closed.get(phase, Span())) for phase, span in job.own_phases.items()}
         own = snapshot.epoch
         epoch = {phase: _timed_as(own[phase], span) for phase, span in spans.items() if phase in own}
-        self._closed = job.phases
+        self._closed = job.own_phases
         return replace(job, epoch=epoch)
 
     def record(self, snapshot: RunSnapshot) -> dict[str, Any]:
@@ -175,20 +176,57 @@ class JobAggregator:
 
 
 def _timed_as(own: Span, span: Span) -> Span:
-    return Span(own.seconds, span.joules, own.entries, own.steps)
+    labels = {label: _timed_as(own.labels.get(label, Span()), part) for label, part in span.labels.items()}
+    return Span(own.seconds, span.joules, own.entries, own.steps, labels)
 
 
-def _ordered(phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
-    return {phase: phases[phase] for phase in PHASES if phase in phases}
+def _of_job(
+    projection: Projection,
+    own: Mapping[Phase, Span],
+    job: Mapping[Phase, Span],
+    prior: Mapping[Phase, Span],
+) -> Projection:
+    """Extend the projection of one process to its job.
 
+    What was measured is that of the job. The remaining work of a phase costs the job as many times more than this
+    process as the phase has cost so far; a phase that has not been measured yet, as all phases together.
 
-def _of_job(projection: Projection, ratio: float, before_j: float) -> Projection:
-    """Scale the projection of one process to the job: the others keep their share of the energy so far."""
-    before_kwh, energy = kwh_from_j(before_j), projection.energy_kwh
-    scaled = replace(
-        energy,
-        low=before_kwh + (energy.low - before_kwh) * ratio,
-        central=before_kwh + (energy.central - before_kwh) * ratio,
-        high=before_kwh + (energy.high - before_kwh) * ratio,
+    Args:
+        projection: of one process, earlier attempts included.
+        own: the phases of this process so far.
+        job: those of the job.
+        prior: those of earlier attempts.
+    """
+    own_j, job_j, prior_j = (_joules(phases) for phases in (own, job, prior))
+    mean = _ratio(sum(job_j.values()), sum(own_j.values()))
+    rest_j = {
+        phase: max(0.0, whole_j - prior_j.get(phase, 0.0) - own_j.get(phase, 0.0))
+        for phase, whole_j in projection.phases_j.items()
+    }
+    rest_of_job_j = {
+        phase: rest * (_ratio(job_j.get(phase, 0.0), own_j[phase]) if own_j.get(phase) else mean)
+        for phase, rest in rest_j.items()
+    }
+    past_kwh = kwh_from_j(sum(job_j.values()) + sum(prior_j.values()))
+    own_past_kwh = kwh_from_j(sum(own_j.values()) + sum(prior_j.values()))
+    rest_kwh, ratio = kwh_from_j(sum(rest_of_job_j.values())), _ratio(sum(rest_of_job_j.values()), sum(rest_j.values()))
+    energy = projection.energy_kwh
+    phases = dict.fromkeys([*projection.phases_j, *job_j, *prior_j])
+    return replace(
+        projection,
+        energy_kwh=replace(
+            energy,
+            low=past_kwh + min(rest_kwh, max(0.0, energy.low - own_past_kwh) * ratio),
+            central=past_kwh + rest_kwh,
+            high=past_kwh + max(rest_kwh, (energy.high - own_past_kwh) * ratio),
+        ),
+        phases_j={phase: sum(each.get(phase, 0.0) for each in (prior_j, job_j, rest_of_job_j)) for phase in phases},
     )
-    return replace(projection, energy_kwh=scaled)
+
+
+def _joules(phases: Mapping[Phase, Span]) -> dict[Phase, float]:
+    return {phase: span.total_j for phase, span in phases.items()}
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 1.0

@@ -17,7 +17,8 @@ class MeasurementOptions(TypedDict, total=False):
         zone: location of the run: a country (``"FR"``) or a subdivision (``"US-CA"``). None: see ``cloud``, then the
             environment, then the world average.
         cloud: cloud region, such as ``"gcp/europe-west9"``.
-        pue: power usage effectiveness of the data centre, at least 1.
+        pue: power usage effectiveness of the data centre, 1 to 5. None: that of the cloud region; else 1.54, of an
+            unknown data centre, if the hardware or the environment shows one; else 1.
         wue: water usage effectiveness of the data centre, in litres per kWh.
         tariff: price of electricity per kWh.
         carbon_intensity: carbon intensity of the electricity, in gCO2e per kWh; or a live source: one of
@@ -27,6 +28,10 @@ class MeasurementOptions(TypedDict, total=False):
             lifetime energy. It is reported after a standalone evaluation, test or prediction that follows a training
             with the same object.
         devices: kinds of device to measure: any of ``"gpu"``, ``"cpu"``, ``"ram"``.
+        gpus: GPUs to measure, one or several: numbers as CUDA and PyTorch count them (``[2]``), devices
+            (``torch.device("cuda:2")``, ``"cuda:2"``, ``jax.devices()[2]``), or UUIDs or prefixes of them
+            (``"GPU-5f1c2a"``). None: those that the framework uses; in a custom loop, all that
+            ``CUDA_VISIBLE_DEVICES`` selects.
         scope: ``"machine"``, or ``"process"`` for the share of this process and its children in a shared machine.
         interval: longest time between two samples, in seconds.
         idle_w: idle power of the CPU in watts, used if it can only be estimated.
@@ -42,6 +47,7 @@ class MeasurementOptions(TypedDict, total=False):
     site: Site | None
     expected_requests: float | None
     devices: Sequence[str]
+    gpus: object
     scope: str
     interval: float
     idle_w: float | None

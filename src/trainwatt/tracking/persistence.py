@@ -12,6 +12,7 @@ from trainwatt.accounting.ledger import Ledger
 from trainwatt.accounting.power_history import Stretch
 from trainwatt.accounting.timeline import Span, SpanKey
 from trainwatt.records.recorder import Recorder
+from trainwatt.records.run_folder import pid_space
 from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.tracking.job_aggregator import JobAggregator
 
@@ -67,7 +68,8 @@ class Persistence:
 
     def start(self, run: str, began_unix_s: float, pid: int) -> None:
         """Write that a run has begun."""
-        self._recording.event({"event": "start", "run": run, "began_unix_s": began_unix_s, "pid": pid})
+        start = {"event": "start", "run": run, "began_unix_s": began_unix_s, "pid": pid, "pid_space": pid_space()}
+        self._recording.event(start)
 
     def resume(self, prior: PriorAttempts, spans: Iterable[tuple[SpanKey, Span]]) -> None:
         """Write what earlier attempts took."""
@@ -79,7 +81,7 @@ class Persistence:
 
     def queue_epochs(self, before: int) -> None:
         """Queue the spans of all epochs before one that is still open, once."""
-        self._recording.epochs(self._ledger.timeline, before)
+        self._recording.epochs(self._ledger.take_epochs(before))
 
     def write_queue(self) -> None:
         """Write what is queued."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainwatt.accounting.attempts import checkpoint_state, prior_attempts
+from trainwatt.accounting.attempts import checkpoint_state, identity_of, resume
 from trainwatt.accounting.ledger import Ledger
 from trainwatt.accounting.timeline import Phase
 from trainwatt.clock import Since
 from trainwatt.distributed.process_group import ALONE, ProcessGroup, leads_host, own_share
-from trainwatt.power.device import Found
+from trainwatt.power.accelerators import accelerators_in_use, accelerators_of, united, with_uncounted
+from trainwatt.power.device import Found, Missing
 from trainwatt.projection.plan import Plan
 from trainwatt.projection.projector import Projector
-from trainwatt.records.recorder import Recorder
-from trainwatt.records.run_folder import find_summary, start_time_name
+from trainwatt.records.attempt_folders import find_attempts
+from trainwatt.records.recorder import Recorder, epoch_fields
+from trainwatt.records.run_folder import start_time_name
 from trainwatt.records.snapshot import RunSnapshot, Status
 from trainwatt.sampling.sampler import Sampler, shared_sampler
 from trainwatt.tracking import session_registry
@@ -32,6 +34,7 @@ from trainwatt.tracking.snapshots import Snapshots
 _log = logging.getLogger("trainwatt")
 
 _LAST_FIGURES_S = 0.5  # how long the end of a run waits for the counters' last refresh
+_LAST_PART = 0.01  # of the run, that the end of its last epoch waits for the same at most
 _SHORT_S = 10.0  # a first epoch of which the last refresh of a counter is a part that counts
 _REFRESH_S = 0.2  # how long the first projection waits for it, once
 
@@ -44,7 +47,7 @@ class Session:
     Args:
         settings: the user's, checked.
         kind: the kind of run if it is not a training, e.g. ``"test"``: becomes part of the run's name.
-        gpu_uuids: the GPUs that the framework uses; None: all that this process can see.
+        trains_on: the devices that the program computes on; see :meth:`trainwatt.Tracker.start`.
         found: the meters to read; None: the best sources of this machine.
         sampler: provides the samples; None: the process's own sampler.
         training_kwh: energy of the training whose model this run uses; None if unknown.
@@ -61,7 +64,7 @@ class Session:
         settings: Settings,
         *,
         kind: str = "",
-        gpu_uuids: Sequence[str] | None = None,
+        trains_on: Iterable[object] | None = None,
         found: Found | None = None,
         sampler: Sampler | None = None,
         training_kwh: float | None = None,
@@ -77,9 +80,17 @@ class Session:
         self._clock = sampler.clock
         run = "-".join(filter(None, (settings.run_name or start_time_name(self._clock.wall()), kind)))
         recording = Recorder(settings.output_dir, run, processes, within)
-        found = found or settings.discover(gpu_uuids, self._clock)
-        found = own_share(found, leads=processes.is_rank_zero or leads_host())
-        _warn_of_missing(found)
+        computes_on = None if trains_on is None else accelerators_of(trains_on)
+        # of a custom loop only PyTorch can tell, and maybe not yet
+        self._tells_later = computes_on is None and settings.gpus is None
+        is_here = found is None
+        found = found or settings.discover(settings.gpus or computes_on, self._clock)
+        in_use = accelerators_in_use() if self._tells_later else united(settings.gpus, computes_on)
+        found = with_uncounted(found, in_use, settings.devices)
+        self._leads = processes.is_rank_zero or leads_host()
+        found = self._found = own_share(found, leads=self._leads)
+        self._warn_of(found.missing)
+        settings = settings.at_plug(found).on_hardware(found, is_here=is_here)
         self._subscription = sampler.subscribe(found.meters, interval_s=settings.interval_s)
         # what was drawn before all meters were read nobody can tell
         since = Since(self._clock)
@@ -93,13 +104,15 @@ class Session:
             self._ledger,
             self._subscription,
             since,
-            missing=found.missing,
+            found=found,
             training_kwh=training_kwh,
+            run_id=self._job.id,
         )
         self._own: RunSnapshot | None = None  # of this process, once it has ended
         self._final: RunSnapshot | None = None  # of the job, likewise
         self._persistence.start(recording.run, since.wall_s, self._pid)
         self._subscription.on_tick = self._on_tick
+        self._subscription.reads_first = lambda: self._persistence.flush_is_due(self._clock.monotonic())
         session_registry.register(self)
 
     @property
@@ -108,25 +121,62 @@ class Session:
         return self._persistence.folder
 
     @property
+    def missing(self) -> tuple[Missing, ...]:
+        """Sources that cannot be read."""
+        return self._found.missing
+
+    @property
     def running(self) -> bool:
         """True while it measures."""
         return self._snapshots.status == "running"
 
+    @property
+    def _is_forked(self) -> bool:
+        """True in a forked child, such as a data loader's worker: it is not measured here, and the lock may be held."""
+        return os.getpid() != self._pid
+
     @never_raises
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
         """Enter a phase; see :meth:`trainwatt.Tracker.begin`."""
+        if self._is_forked:
+            return
         time_s = self._clock.monotonic()
         with self._lock:
             self._ledger.begin(phase, time_s, epoch)
+            if epoch is not None and phase == "train":
+                self._projector.begin_epoch(epoch, lambda: self._snapshots.take(time_s).own_phases)
         self._subscription.wake()
 
     @never_raises
     def end(self, phase: Phase) -> None:
         """Leave a phase, and any left open inside it."""
+        if self._is_forked:
+            return
         time_s = self._clock.monotonic()
         with self._lock:
             self._ledger.end(phase, time_s)
         self._subscription.wake()
+
+    @never_raises
+    def begin_part(self, name: str) -> str | None:
+        """Name what follows in this thread, and return the name for :meth:`end_part`.
+
+        The meters are not read, because parts may be as short and as many as steps.
+        """
+        if self._is_forked:
+            return None
+        time_s = self._clock.monotonic()
+        with self._lock:
+            return self._ledger.begin_part(name, time_s)
+
+    @never_raises
+    def end_part(self, label: str | None) -> None:
+        """End a part; None if it has not begun."""
+        if label is None:
+            return
+        time_s = self._clock.monotonic()
+        with self._lock:
+            self._ledger.end_part(label, time_s)
 
     def step(self, count: int = 1) -> None:
         """Count steps."""
@@ -140,9 +190,13 @@ class Session:
         self._ledger.batch(count, self._clock.monotonic())
 
     @never_raises
-    def plan(self, plan: Plan) -> None:
-        """Set what remains to be done, from the beginning of the run; again if more is known."""
+    def plan(self, plan: Plan, *, from_now: bool = False) -> None:
+        """Set the plan of the present loop of epochs, or of one that begins now; see :meth:`trainwatt.Tracker.plan`."""
+        time_s = self._clock.monotonic()
         with self._lock:
+            if from_now:
+                self._ledger.begin_loop(time_s)
+                self._projector.begin_loop(self._ledger.epoch, self._snapshots.take(time_s).own_phases)
             self._projector.plan(plan)
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,17 +210,24 @@ class Session:
 
     @never_raises
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken: what earlier attempts took counts, lost work included."""
-        if not state or self._snapshots.prior.attempts:
+        """Continue where `state_dict` was taken: what earlier attempts took counts, lost work included.
+
+        A checkpoint of this run, or of an attempt that is counted already, adds nothing.
+        """
+        own = self.snapshot() if state else None
+        if own is None:
             return
         try:
-            prior = prior_attempts(state, find_summary(state.get("folder")))
-        except (AttributeError, KeyError, TypeError, ValueError):
+            is_known = identity_of(state) in {own.id, *own.prior.ids}
+            found = () if is_known else find_attempts(state, self._settings.output_dir)
+            resumption = resume(state, own.attempts[-1], known=own.prior, found=found)
+            with self._lock:
+                spans = self._snapshots.resume(resumption) if resumption else []
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             _log.warning("trainwatt: the figures in the checkpoint cannot be parsed; counting starts from zero")
             return
-        with self._lock:
-            spans = self._snapshots.resume(prior)
-        self._persistence.resume(prior, spans)
+        if spans:
+            self._persistence.resume(self._snapshots.prior, spans)
 
     def count(self, samples: int | None) -> None:
         """Add evaluated or predicted samples; None: their number is unknown."""
@@ -175,8 +236,9 @@ class Session:
     @never_raises
     def state(self) -> dict[str, Any]:
         """Return what the other processes of the job should know."""
+        time_s = self._subscription.catch_up()
         with self._lock:
-            return self._job.rank_record(self._own or self._snapshots.take(self._clock.monotonic())).to_dict()
+            return self._job.rank_record(self._own or self._snapshots.take(time_s)).to_dict()
 
     @never_raises
     def merge(self, states: Iterable[object]) -> None:
@@ -206,23 +268,29 @@ class Session:
         """Log an event to the run folder, with what the run has taken by then."""
         if self.folder is None:
             return
-        time_s = self._clock.monotonic()
+        time_s = self._subscription.catch_up()
         with self._lock:
-            snapshot, epoch = self._job.aggregated(self._snapshots.take(time_s)), self._ledger.epoch
-        taken = {"epoch": epoch, "seconds": snapshot.total.seconds, "total_j": snapshot.total.total_j}
-        self._persistence.log_event({**event, **taken})
+            snapshot = self._job.aggregated(self._snapshots.take(time_s))
+            epoch = epoch_fields(self._ledger.epoch_label, self._ledger.epoch)
+        taken = {"seconds": snapshot.total.seconds, "total_j": snapshot.total.total_j}
+        self._persistence.log_event({**event, **epoch, **taken})
 
     @never_raises
     def end_epoch(self) -> RunSnapshot:
         """End an epoch: all that follows belongs to the next. The snapshot holds the run so far and this epoch."""
         self._wait_for_figures()
-        time_s = self._clock.monotonic()
+        time_s = self._subscription.catch_up()
         with self._lock:
             epoch = self._ledger.end_epoch(time_s)
             self._snapshots.epochs += 1
+        self._note_uncounted()
+        if self._projector.is_last_epoch:
+            # What is logged now stays the logger's last word.
+            part_s = _LAST_PART * (time_s - self._ledger.begin_s)
+            self._subscription.wait_until_settled(time_s, min(_LAST_FIGURES_S, part_s))
+        with self._lock:
             snapshot = self._snapshots.take(time_s, epoch)
             self._projector.end_epoch(epoch, snapshot.own_phases)
-        self._subscription.wake()
         return self._job.end_epoch(self._projected(snapshot, time_s, record=True))
 
     @never_raises
@@ -233,13 +301,14 @@ class Session:
     @never_raises
     def snapshot(self) -> RunSnapshot:
         """Take a snapshot of the run so far; the last moments are carried on from the latest samples."""
+        time_s = self._subscription.catch_up()
         with self._lock:
-            return self._final or self._job.aggregated(self._snapshots.take(self._clock.monotonic()))
+            return self._final or self._job.aggregated(self._snapshots.take(time_s))
 
     @never_raises
     def step_snapshot(self) -> RunSnapshot:
         """Take a snapshot with the training since this was last called: for values within an epoch."""
-        time_s = self._clock.monotonic()
+        time_s = self._subscription.catch_up()
         with self._lock:
             snapshot = self._snapshots.take_recent(time_s)
         snapshot = self._projected(snapshot, time_s) if time_s >= self._projector.again_s else snapshot
@@ -256,6 +325,7 @@ class Session:
     @never_raises
     def _finish(self, status: Status) -> None:
         time_s = self._clock.monotonic()
+        self._note_uncounted()
         with self._lock:
             self._ledger.close(time_s)
         self._subscription.wait_until_settled(time_s, _LAST_FIGURES_S)
@@ -267,6 +337,25 @@ class Session:
             self._persistence.queue_epochs(self._ledger.epoch + 1)
         self._close()
         self._persistence.finish(self._own, self._final.total.total_j)
+
+    def _note_uncounted(self) -> None:
+        """Note the accelerators that a custom loop has begun to compute on, and that no meter covers."""
+        if self._tells_later and not self._found.uncounted:
+            before, self._found = (
+                self._found,
+                own_share(
+                    with_uncounted(self._found, accelerators_in_use(), self._settings.devices), leads=self._leads
+                ),
+            )
+            self._snapshots.found = self._found
+            self._warn_of(each for each in self._found.missing if each not in before.missing)
+
+    def _warn_of(self, sources: Iterable[Missing]) -> None:
+        """Warn of sources that cannot be read, unless a run of this process that is still going on has done so."""
+        known = session_registry.missing_elsewhere(self)
+        for missing in sources:
+            if missing.warn and missing not in known:
+                _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)
 
     def give_up(self) -> None:
         """Log that something of ours has failed, once, keep what was written, and stay out of the way."""
@@ -337,9 +426,3 @@ class Session:
         if news:
             self._sinks.on_projection(joined, again=news == "again")
         return snapshot
-
-
-def _warn_of_missing(found: Found) -> None:
-    for missing in found.missing:
-        if missing.warn:
-            _log.warning("trainwatt: %s cannot be read: %s %s", missing.source, missing.why, missing.remedy)

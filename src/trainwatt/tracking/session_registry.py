@@ -7,12 +7,18 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from trainwatt.power.device import Missing
 from trainwatt.records.snapshot import RunSnapshot, Status
 from trainwatt.tracking import termination
 
 
 class Session(Protocol):
     """Session, as far as its process deals with it."""
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """Sources that cannot be read."""
+        ...
 
     def snapshot(self) -> RunSnapshot | None:
         """Take a snapshot of the run so far."""
@@ -50,6 +56,11 @@ def unregister(session: Session) -> None:
 def concurrent_run(own: object) -> RunSnapshot | None:
     """Return a snapshot of another running session; None if there is none."""
     return next((session.snapshot() for session in list(_sessions) if session is not own), None)
+
+
+def missing_elsewhere(own: object) -> frozenset[Missing]:
+    """Return the sources that cannot be read in the other running sessions of this process."""
+    return frozenset(missing for session in list(_sessions) if session is not own for missing in session.missing)
 
 
 def log_to_all(event: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -12,10 +13,16 @@ from typing import Any, Literal, get_args
 from trainwatt import validation
 from trainwatt.clock import Clock
 from trainwatt.errors import ArgumentError
+from trainwatt.footprint.plug import sources_of, sources_text
 from trainwatt.live import Provider
+from trainwatt.power.accelerators import Accelerator, named_accelerators
 from trainwatt.power.device import KINDS, Found, Kind, Scope
-from trainwatt.power.discovery import discover
+from trainwatt.power.discovery import discover, unknown_gpus
+from trainwatt.power.host.boot_id import host_id
 from trainwatt.site import Site
+from trainwatt.site.calibration import load as load_calibration
+
+_log = logging.getLogger("trainwatt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class Settings:
         site: location of the run, with its factors.
         expected_requests: number of requests that the trained model will serve; None if unknown.
         devices: kinds of device to measure.
+        gpus: the GPUs that the user names; None: none.
         scope: ``"machine"``, or ``"process"`` for our processes' share of a shared machine: of its CPU by CPU time, of
             its GPUs by the utilisation that the driver reports, of its memory by use. Such a share is an estimate.
         interval_s: longest time between two samples. A GPU's counter is read at each of its updates, as long as this
@@ -41,6 +49,7 @@ class Settings:
     site: Site
     expected_requests: float | None
     devices: tuple[Kind, ...]
+    gpus: tuple[Accelerator, ...] | None
     scope: Scope
     interval_s: float
     idle_w: float | None
@@ -63,6 +72,7 @@ class Settings:
         site: Site | None = None,
         expected_requests: float | None = None,
         devices: Sequence[str] = KINDS,
+        gpus: object = None,
         scope: str = "machine",
         interval: float = 1.0,
         idle_w: float | None = None,
@@ -86,6 +96,7 @@ class Settings:
             ),
             expected_requests=_check_requests(expected_requests),
             devices=_check_devices(devices),
+            gpus=_check_gpus(gpus, devices),
             scope=_check_scope(scope),
             interval_s=validation.positive("interval", interval, "a positive number of seconds, such as 1.0"),
             idle_w=idle_w,
@@ -96,21 +107,54 @@ class Settings:
             run_name=_check_name(run_name),
         )
 
-    def discover(self, gpu_uuids: Sequence[str] | None, clock: Clock) -> Found:
+    def discover(self, accelerators: Sequence[Accelerator] | None, clock: Clock) -> Found:
         """Find the meters that these settings ask for.
 
         Args:
-            gpu_uuids: the GPUs that the framework uses; None: all that this process can see.
+            accelerators: those that the program computes on; None: unknown.
             clock: source of the time.
         """
         return discover(
             self.devices,
             scope=self.scope,
-            gpu_uuids=gpu_uuids,
+            accelerators=accelerators,
             idle_w=self.idle_w,
             full_w=self.full_w,
             clock=clock,
         )
+
+    def at_plug(self, found: Found) -> Settings:
+        """Return the settings with the plug factor of this host, if it was calibrated with the same sources.
+
+        Args:
+            found: the meters of the run.
+        """
+        calibration = load_calibration(host_id())
+        if calibration is None:
+            return self
+        sources = sources_of(meter.device for meter in found.meters)
+        if sources == calibration.sources:
+            return replace(self, site=self.site.calibrated(calibration.factor))
+        if sources.keys() & {"cpu", "ram"}:
+            _log.warning(
+                "trainwatt: the plug factor %s is not used: it holds for other sources (%s); see trainwatt calibrate",
+                calibration.factor.source,
+                sources_text(calibration.sources),
+            )
+        return self
+
+    def on_hardware(self, found: Found, *, is_here: bool) -> Settings:
+        """Return the settings with the PUE and WUE that the found hardware suggests, unless they are given or known.
+
+        Args:
+            found: the meters of the run, and the devices that it uses and that are not counted.
+            is_here: True if they were discovered on this machine, False if they were handed in.
+        """
+        devices = {device.id: device for device in (*(meter.device for meter in found.meters), *found.uncounted)}
+        names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+        for device in devices.values():
+            names[device.kind].append(device.name)
+        return replace(self, site=self.site.on_hardware(names["gpu"], names["cpu"], is_here=is_here))
 
     def quiet(self) -> Settings:
         """Return the settings for a rank other than 0: it prints and projects nothing."""
@@ -147,6 +191,17 @@ def _check_devices(devices: Sequence[str]) -> tuple[Kind, ...]:
     if not names or any(name not in KINDS for name in names):
         raise ArgumentError("devices", devices, expected)
     return tuple(kind for kind in KINDS if kind in names)
+
+
+def _check_gpus(gpus: object, devices: Sequence[str]) -> tuple[Accelerator, ...] | None:
+    if gpus is None:
+        return None
+    if "gpu" not in _check_devices(devices):
+        raise ArgumentError("gpus", gpus, f"None, because devices={devices!r} leaves GPUs out")
+    named = named_accelerators(gpus)
+    if expected := unknown_gpus(named):
+        raise ArgumentError("gpus", gpus, expected)
+    return named
 
 
 def _check_scope(scope: str) -> Scope:

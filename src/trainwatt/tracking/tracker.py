@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from trainwatt.accounting.phase_names import checked_epoch, checked_label, checked_phase
 from trainwatt.accounting.timeline import Phase
 from trainwatt.distributed.process_group import ALONE, Exchange, ProcessGroup
 from trainwatt.power.device import Found
@@ -19,9 +20,12 @@ from trainwatt.tracking.session import Session
 from trainwatt.tracking.session_registry import concurrent_run
 from trainwatt.tracking.settings import Settings
 from trainwatt.tracking.sinks import Sink, Sinks
+from trainwatt.validation import whole_number
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from trainwatt.site import Site
 
 
 _NOTHING = NullSession()
@@ -30,8 +34,8 @@ _NOTHING = NullSession()
 class Tracker:
     """Tracker of one run after another. Outside a run its methods do nothing.
 
-    Use it as a context manager, or call :meth:`start` and :meth:`stop`. In between no method raises, prints or reads a
-    meter.
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`. In between no method prints or reads a meter,
+    and none raises but for a bad argument, at once.
 
     Args:
         settings: the user's, checked.
@@ -56,7 +60,7 @@ class Tracker:
         self,
         kind: str = "",
         *,
-        gpu_uuids: Sequence[str] | None = None,
+        trains_on: Iterable[object] | None = None,
         found: Found | None = None,
         processes: ProcessGroup = ALONE,
         sampler: Sampler | None = None,
@@ -65,7 +69,9 @@ class Tracker:
 
         Args:
             kind: kind of run if it is not a training, e.g. ``"test"``: becomes part of its name.
-            gpu_uuids: GPUs that the run uses; None: all that this process can see.
+            trains_on: devices that the run computes on: of PyTorch or JAX, or
+                :class:`trainwatt.power.accelerators.Accelerator`. Their GPUs are read, and no others; those that no
+                meter covers are reported. None: unknown.
             found: meters to read; None: the best sources of this machine.
             processes: process group of the job. All processes must start their run together. Only rank 0 gets
                 snapshots, and they are of the whole job.
@@ -82,7 +88,7 @@ class Tracker:
             self._session = Session(
                 settings,
                 kind=kind,
-                gpu_uuids=gpu_uuids,
+                trains_on=trains_on,
                 found=found,
                 sampler=sampler,
                 training_kwh=self._training_kwh,
@@ -134,6 +140,11 @@ class Tracker:
         self.stop(status_of(error))
 
     @property
+    def site(self) -> Site:
+        """Place of the runs, with its factors, as the user gave it or it was detected."""
+        return self._settings.site
+
+    @property
     def running(self) -> bool:
         """True while a run is going on."""
         return self._session is not _NOTHING
@@ -141,34 +152,85 @@ class Tracker:
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
         """Enter a phase. Phases nest, and energy is charged to the innermost one.
 
+        Each thread has phases of its own. If several are in phases at once, energy is charged to the innermost phase
+        that was entered last. When that one ends, the innermost phase of the thread that entered its own last
+        continues.
+
         Args:
             phase: name of the phase.
-            epoch: number of the epoch, from 0, if this begins a new one.
+            epoch: number of the epoch, from 0, if this begins a new one. It is a label: numbers may skip, repeat or
+                start again. Numbers that go back mean for the projection that work is repeated.
+
+        Raises:
+            ArgumentError: ``phase`` is not the name of a phase, or ``epoch`` not a whole number.
         """
-        self._session.begin(phase, epoch=epoch)
+        self._session.begin(checked_phase(phase), epoch=checked_epoch(epoch))
 
     def end(self, phase: Phase) -> None:
-        """Leave a phase, and any left open inside it; one that was not entered changes nothing."""
-        self._session.end(phase)
+        """Leave a phase, and any left open inside it; one that this thread has not entered changes nothing.
+
+        Raises:
+            ArgumentError: ``phase`` is not the name of a phase.
+        """
+        self._session.end(checked_phase(phase))
+
+    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+        """Surround a phase: ``with run.phase("validate"): ...``, or ``@run.phase("validate")`` above a function.
+
+        Raises:
+            ArgumentError: ``phase`` is not the name of a phase.
+        """
+        return self._within_phase(checked_phase(phase))
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of your own: ``with run.part("augmentation"): ...``, or ``@run.part(...)`` above a function.
+
+        Its energy is counted in the phase around it, and in any phase inside it, and is shown as a part of that phase.
+        Of nested parts the innermost one counts. A part may be as short as a step, but costs about as much as the entry
+        of a phase.
+
+        Args:
+            name: any name, of which 64 characters are kept. Of a run's names the first 100 are told apart.
+
+        Raises:
+            ArgumentError: ``name`` is not a text, or an empty one.
+        """
+        return self._within_part(checked_label(name))
 
     @contextmanager
-    def phase(self, phase: Phase) -> Iterator[None]:
-        """Surround a phase: ``with run.phase("validate"): ...``."""
-        self.begin(phase)
+    def _within_phase(self, phase: Phase) -> Iterator[None]:
+        self._session.begin(phase)
         try:
             yield
         finally:
-            self.end(phase)
+            self._session.end(phase)
+
+    @contextmanager
+    def _within_part(self, name: str) -> Iterator[None]:
+        label = self._session.begin_part(name)
+        try:
+            yield
+        finally:
+            self._session.end_part(label)
 
     def epochs(self, count: int, first: int = 0) -> Iterator[int]:
         """Iterate over epochs, each a training phase: ``for epoch in run.epochs(10): ...``.
 
+        Several such loops may follow each other, e.g. one for each fold of a cross-validation. The projection is of all
+        that was measured and of the rest of the present loop.
+
         Args:
             count: number of the last epoch, plus one, as in ``range``.
             first: number of the first epoch of a resumed training.
+
+        Raises:
+            ArgumentError: an argument is not a whole number.
         """
-        self.plan(Plan(epochs=max(0, count - first), first_epoch=first))
-        for epoch in range(first, count):
+        return self._each_epoch(range(whole_number("first", first), whole_number("count", count)))
+
+    def _each_epoch(self, numbers: range) -> Iterator[int]:
+        self.plan(Plan(epochs=len(numbers), first_epoch=numbers.start), from_now=True)
+        for epoch in numbers:
             self.begin("train", epoch=epoch)
             try:
                 yield epoch
@@ -228,9 +290,14 @@ class Tracker:
         """
         self._session.batch(count)
 
-    def plan(self, plan: Plan) -> None:
-        """Set the plan of the run, from which it is projected; :meth:`epochs` sets its own."""
-        self._session.plan(plan)
+    def plan(self, plan: Plan, *, from_now: bool = False) -> None:
+        """Set the plan of the run, from which it is projected; :meth:`epochs` sets its own.
+
+        Args:
+            plan: counts from the beginning of the run, or of its present loop of epochs.
+            from_now: True if a loop of epochs begins here, which the plan covers. What was measured before is added.
+        """
+        self._session.plan(plan, from_now=from_now)
 
     def end_epoch(self) -> RunSnapshot | None:
         """End an epoch: all that follows belongs to the next. The snapshot holds the run so far and this epoch."""
