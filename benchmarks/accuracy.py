@@ -4,7 +4,7 @@ The GPUs are a C library that nvidia-ml-py loads in the place of the driver's (s
 First table: a board whose energy counter is renewed every 100 ms, epochs of 3.37 s, each tracker in a process of its
 own, all at the same time. Second table: boards without a counter, trainwatt alone, the whole run.
 
-usage: accuracy.py [--epochs N]
+usage: accuracy.py [--epochs N] [--trackers NAME ...]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the stand-ins are not installed
 
@@ -32,14 +33,29 @@ WAVES = {
     "constant 250 W": Constant(250.0),
     "square 60/300 W, 1 s": Square(60.0, 300.0, 1.0, phase_s=0.013),
     "square 60/300 W, 5 s": Square(60.0, 300.0, 5.0, phase_s=0.013),
+    # no multiple of the refresh
+    "square 60/300 W, 0.73 s": Square(60.0, 300.0, 0.73, phase_s=0.013),
 }
 REAL = {"latency_us": 200.0, "counter_phase_s": 0.037}
 
-Epoch = tuple[float, float, float]  # begin, end on the monotonic clock; joules
+
+class Epoch(NamedTuple):
+    """What an epoch drew according to a tracker.
+
+    Attributes:
+        begin_s, end_s: on the monotonic clock.
+        logged_j: joules that the tracker told at the epoch's end.
+        final_j: joules that it tells of this epoch in the end.
+    """
+
+    begin_s: float
+    end_s: float
+    logged_j: float
+    final_j: float
 
 
 def loop(epochs: int, begin: Callable[[], object], end: Callable[[], float]) -> list[Epoch]:
-    """Epochs that do nothing but last; what they drew according to a tracker."""
+    """Epochs that do nothing but last; what they drew according to a tracker, which tells it once."""
     figures = []
     time.sleep(LEAD_S)
     for _ in range(epochs):
@@ -47,12 +63,13 @@ def loop(epochs: int, begin: Callable[[], object], end: Callable[[], float]) -> 
         begin_s = time.perf_counter()
         time.sleep(EPOCH_S)
         end_s = time.perf_counter()
-        figures.append((begin_s, end_s, end()))
+        joules = end()
+        figures.append(Epoch(begin_s, end_s, joules, joules))
     return figures
 
 
 def run_trainwatt(epochs: int) -> list[Epoch]:
-    """As a plugin drives it; epochs from the run folder, which holds the settled figures."""
+    """As a plugin drives it; final figures from the run folder, where readings after the epoch's end are included."""
     from trainwatt.records.run_folder import read_events
     from trainwatt.tracking.session import Session
     from trainwatt.tracking.settings import Settings
@@ -61,15 +78,15 @@ def run_trainwatt(epochs: int) -> list[Epoch]:
 
     def end() -> float:
         session.end("train")
-        session.end_epoch()
-        return 0.0
+        snapshot = session.end_epoch()
+        return snapshot.epoch["train"].total_j
 
     figures = loop(epochs, lambda: session.begin("train"), end)
     session.finish()
     assert session.folder is not None
     spans = [event for event in read_events(session.folder) if event.get("phase") == "train"]
     joules = [sum(event["joules"].values()) for event in spans]
-    return [(begin_s, end_s, joules[epoch]) for epoch, (begin_s, end_s, _) in enumerate(figures)]
+    return [figure._replace(final_j=final_j) for figure, final_j in zip(figures, joules, strict=True)]
 
 
 def run_zeus(epochs: int) -> list[Epoch]:
@@ -114,7 +131,8 @@ def run_carbontracker(epochs: int) -> list[Epoch]:
 
     figures = loop(epochs, tracker.epoch_start, end)
     joules = tracker.tracker.total_energy_per_epoch() / constants.PUE_2023 * 3.6e6
-    return [(begin_s, end_s, float(joules[epoch])) for epoch, (begin_s, end_s, _) in enumerate(figures)]
+    # It tells nothing at an epoch's end.
+    return [figure._replace(logged_j=math.nan, final_j=float(joules[epoch])) for epoch, figure in enumerate(figures)]
 
 
 TRACKERS = {
@@ -125,8 +143,16 @@ TRACKERS = {
 }
 
 
-def measure(board: Board, trackers: list[str], epochs: int, library: Path) -> Iterator[tuple[str, float, float]]:
-    """Run trackers at once on a board; yield for each the worst epoch's error and the total's, relative."""
+class Errors(NamedTuple):
+    """Relative errors of a tracker: of the worst epoch as logged and in the end, and of the total."""
+
+    logged: float
+    final: float
+    total: float
+
+
+def measure(board: Board, trackers: list[str], epochs: int, library: Path) -> Iterator[tuple[str, Errors]]:
+    """Run trackers at once on a board, and yield the errors of each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         machine = Machine((board,), origin_s=time.perf_counter())
@@ -143,22 +169,29 @@ def measure(board: Board, trackers: list[str], epochs: int, library: Path) -> It
         }
         for tracker, process in processes.items():
             printed, _ = process.communicate()
-            figures: list[Epoch] = json.loads(printed.splitlines()[-1])
-            truth = [machine.truth_j(begin_s, end_s) for begin_s, end_s, _ in figures]
-            errors = [joules / true_j - 1 for (_, _, joules), true_j in zip(figures, truth, strict=True)]
-            total = sum(joules for _, _, joules in figures) / sum(truth) - 1
-            yield tracker, max(errors, key=abs), total
+            figures = [Epoch(*figure) for figure in json.loads(printed.splitlines()[-1])]
+            truth = [machine.truth_j(figure.begin_s, figure.end_s) for figure in figures]
+            pairs = list(zip(figures, truth, strict=True))
+            yield (
+                tracker,
+                Errors(
+                    max((figure.logged_j / true_j - 1 for figure, true_j in pairs), key=abs),
+                    max((figure.final_j / true_j - 1 for figure, true_j in pairs), key=abs),
+                    sum(figure.final_j for figure in figures) / sum(truth) - 1,
+                ),
+            )
 
 
 def percent(value: float) -> str:
-    """With sign and two decimals."""
-    return f"{100 * value:+.2f}"
+    """With sign and two decimals; a dash if there is no such figure."""
+    return "-" if math.isnan(value) else f"{100 * value:+.2f}"
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--trackers", nargs="+", choices=TRACKERS, default=list(TRACKERS))
     parser.add_argument("--tracker", choices=TRACKERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tracker:
@@ -167,17 +200,17 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         library = build(Path(folder))
-        with_counter(library, options.epochs)
+        with_counter(library, options.epochs, options.trackers)
         without_counter(library, options.epochs)
 
 
-def with_counter(library: Path, epochs: int) -> None:
+def with_counter(library: Path, epochs: int, trackers: list[str]) -> None:
     """The first table."""
     print(f"Energy counter renewed every 100 ms, {epochs} epochs of {EPOCH_S} s: error in %\n")
-    print(f"| wave | tracker | worst epoch | total |\n|{'---|' * 4}")
+    print(f"| wave | tracker | worst epoch, as logged | worst epoch, final | total |\n|{'---|' * 5}")
     for name, wave in WAVES.items():
-        for tracker, worst, total in measure(h100(wave, **REAL), list(TRACKERS), epochs, library):
-            print(f"| {name} | {tracker} | {percent(worst)} | {percent(total)} |", flush=True)
+        for tracker, errors in measure(h100(wave, **REAL), trackers, epochs, library):
+            print(f"| {name} | {tracker} | {' | '.join(map(percent, errors))} |", flush=True)
 
 
 def without_counter(library: Path, epochs: int) -> None:
@@ -194,8 +227,8 @@ def without_counter(library: Path, epochs: int) -> None:
 
     def total_error(case: tuple[Callable[..., Board], dict[str, Any], Wave]) -> str:
         make, facts, wave = case
-        ((_, _, total),) = measure(make(wave, **facts), ["trainwatt"], epochs, library)
-        return percent(total)
+        ((_, errors),) = measure(make(wave, **facts), ["trainwatt"], epochs, library)
+        return percent(errors.total)
 
     waves = (*WAVES.values(), bursts(60.0, 300.0))
     with ThreadPoolExecutor(8) as pool:  # each waits for a process that sleeps
