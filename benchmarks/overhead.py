@@ -27,6 +27,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the stand-ins are not installed
+
 from trainings import BATCHES, TRAININGS, Training
 
 from trainwatt.tracking.tracker import Tracker

@@ -252,8 +252,8 @@ class Ledger:
         now = merged([*self.timeline.phases(), *(each for _, each in rest)])
         return now.get(phase, Span()).since(before.get(phase, Span()))
 
-    def show(self, unbooked: Iterable[tuple[SpanKey, Span]]) -> list[tuple[SpanKey, Span]]:
-        """Return the energy that is not booked yet as it is shown: no device ever shows less than before.
+    def shown(self, unbooked: Iterable[tuple[SpanKey, Span]]) -> dict[Phase, Span]:
+        """Return the run by phase as it is shown: no device ever shows less than before.
 
         What is extrapolated beyond the last reading may turn out to be less. What was shown in excess is shown until
         the device has drawn it, as a part of the present phase.
@@ -261,13 +261,14 @@ class Ledger:
         Args:
             unbooked: from :meth:`unbooked`, just now.
         """
-        rest = list(unbooked)
-        known = merged([*self.timeline.phases(), *rest])
-        joules = total_of(known).joules
+        phases = merged([*self.timeline.phases(), *unbooked])
+        joules = total_of(phases).joules
         excess = {device: shown_j - joules.get(device, 0.0) for device, shown_j in self._shown_j.items()}
         excess = {device: over_j for device, over_j in excess.items() if over_j > 0}
         self._shown_j = _not_less(joules, self._shown_j)
-        return [*rest, (self._marks[-1].key, Span(0.0, excess))] if excess else rest
+        if excess:
+            phases.setdefault(self._marks[-1].key.phase, Span()).add(Span(0.0, excess))
+        return phases
 
     def blocks(self, now_s: float) -> list[Block]:
         """Return the step profile, including energy that is not booked yet, by the readings available now."""

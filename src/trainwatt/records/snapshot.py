@@ -119,7 +119,7 @@ class RunSnapshot:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Attempts of this training run; the current one is last."""
-        own, footprint = total_of(self.own_phases), self.own_footprint
+        own, footprint = self._own_total, self.own_footprint
         attempt = Attempt(
             self.run,
             _iso(self.began_s),
@@ -147,7 +147,7 @@ class RunSnapshot:
 
         The power in that time may have been anything between none and twice the mean.
         """
-        own = total_of(self.own_phases)
+        own = self._own_total
         return {
             name: _unread(own.joules[name], min(gap_s, own.seconds), own.seconds)
             for name, gap_s in self.gaps_s.items()
@@ -155,13 +155,21 @@ class RunSnapshot:
         }
 
     @cached_property
+    def _own_total(self) -> Span:
+        return total_of(self.own_phases) if self.prior.attempts else self.total
+
+    @cached_property
+    def _own_energy_kwh(self) -> Quantity:
+        """Energy of this attempt alone with its range, in kWh."""
+        if not self.prior.attempts:
+            return self.energy_kwh
+        return energy_range(self._own_total.joules, pooled(self.devices), self._unread_j)
+
+    @cached_property
     def own_footprint(self) -> Footprint:
         """Footprint of this attempt alone, with its share of the embodied emissions of its GPUs."""
-        own = total_of(self.own_phases) if self.prior.attempts else self.total
-        alone = energy_range(own.joules, pooled(self.devices), self._unread_j) if self.prior.attempts else None
-        energy = alone or self.energy_kwh
         embodied = hardware_of(held_gpus(self.devices))
-        return footprint(energy, self.site, hours=own.seconds / S_PER_H, embodied=embodied)
+        return footprint(self._own_energy_kwh, self.site, hours=self._own_total.seconds / S_PER_H, embodied=embodied)
 
     @cached_property
     def footprint(self) -> Footprint:
@@ -193,7 +201,7 @@ class RunSnapshot:
         before_kwh = kwh_from_j(self.prior.total_j)
         figures = (energy_kwh.low, energy_kwh.central, energy_kwh.high)
         rest = Quantity(*(max(0.0, each - before_kwh) for each in figures))
-        own = footprint(rest.widened(self.own_footprint.energy_kwh), site or self.site)
+        own = footprint(rest.widened(self._own_energy_kwh), site or self.site)
         return replace(self._with_prior(own), energy_kwh=energy_kwh)
 
     def _with_prior(self, own: Footprint) -> Footprint:

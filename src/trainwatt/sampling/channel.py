@@ -60,9 +60,13 @@ class Channel:
         return self._reader.current and self.due_s < math.inf
 
     def is_prompt(self, now_s: float) -> bool:
-        """Return True if a reading gives the energy up to now, or nearly, and may be taken again by its cost."""
-        may_s = self.read_s + min(self._costs_s, default=0.0) / _MAX_CPU_SHARE
-        return self._reader.lookahead == 0 and may_s <= now_s and self.due_s < math.inf
+        """Return True if a reading gives the energy up to now, or nearly, and may be taken again by its cost.
+
+        An estimate is too rough to gain from that.
+        """
+        if self._reader.lookahead or self.device.method != "measured" or self.due_s == math.inf:
+            return False
+        return now_s >= self.read_s + min(self._costs_s, default=0.0) / _MAX_CPU_SHARE
 
     @property
     def worth_waking(self) -> bool:

@@ -22,9 +22,11 @@ _NOTIFY_S = 0.2
 _MAX_SLEEP_S = 0.25
 _STOP_TIMEOUT_S = 2.0
 _FIRST_READING_S = 0.1
-# Longest wait for a reading when a figure is asked for, and the same as a part of the time since the last such wait,
-# which is not shorter than this.
-_CATCH_UP_S, _CATCH_UP_PART, _SELDOM_S = 0.005, 0.001, 0.05
+# Meters are read when a figure is asked for, unless that was a moment ago.
+_SELDOM_S = 0.05
+# Longest and shortest wait for that reading, and the same as a part of the time since the last one. A shorter wait
+# would take longer than it should, as a thread does not wake up at once.
+_CATCH_UP_S, _CATCH_UP_LEAST_S, _CATCH_UP_PART = 0.005, 0.001, 0.001
 
 
 def _nothing() -> None:
@@ -117,9 +119,10 @@ class Subscription:
         """
         time_s = self._sampler.clock.monotonic()
         since_s = time_s - self._caught_up_s
-        if since_s > _SELDOM_S:
+        if since_s >= _SELDOM_S:
             self._caught_up_s = time_s
-            self._sampler.catch_up(self._channels, min(_CATCH_UP_S, _CATCH_UP_PART * since_s))
+            wait_s = min(_CATCH_UP_S, _CATCH_UP_PART * since_s)
+            self._sampler.catch_up(self._channels, wait_s if wait_s >= _CATCH_UP_LEAST_S else 0.0)
         return time_s
 
     def wait_until_settled(self, time_s: float, timeout_s: float) -> None:
@@ -225,8 +228,10 @@ class Sampler:
         channels = [channel for channel in channels if channel.is_prompt(asked_s)]
         if not (self._threaded and channels):
             return
+        self._wake.set()
+        if not timeout_s:
+            return
         with self._ticked:
-            self._wake.set()
             read_s = asked_s - _MIN_WAKE_GAP_S
             self._ticked.wait_for(lambda: all(channel.read_s >= read_s for channel in channels), timeout_s)
 

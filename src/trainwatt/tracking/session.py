@@ -18,7 +18,6 @@ from trainwatt.power.accelerators import accelerators_in_use, accelerators_of, u
 from trainwatt.power.device import Found, Missing
 from trainwatt.projection.plan import Plan
 from trainwatt.projection.projector import Projector
-from trainwatt.records.attempt_folders import find_attempts
 from trainwatt.records.recorder import Recorder, epoch_fields
 from trainwatt.records.run_folder import start_time_name
 from trainwatt.records.snapshot import RunSnapshot, Status
@@ -219,6 +218,9 @@ class Session:
             return
         try:
             is_known = identity_of(state) in {own.id, *own.prior.ids}
+            # Few runs are resumed.
+            from trainwatt.records.attempt_folders import find_attempts  # noqa: PLC0415
+
             found = () if is_known else find_attempts(state, self._settings.output_dir)
             resumption = resume(state, own.attempts[-1], known=own.prior, found=found)
             with self._lock:

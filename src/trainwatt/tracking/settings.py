@@ -8,19 +8,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trainwatt import validation
 from trainwatt.clock import Clock
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint.plug import sources_of, sources_text
 from trainwatt.live import Provider
-from trainwatt.power.accelerators import Accelerator, named_accelerators
 from trainwatt.power.device import KINDS, Found, Kind, Scope
 from trainwatt.power.discovery import discover, unknown_gpus
 from trainwatt.power.host.boot_id import host_id
 from trainwatt.site import Site
-from trainwatt.site.calibration import load as load_calibration
+
+if TYPE_CHECKING:
+    from trainwatt.power.accelerators import Accelerator
 
 _log = logging.getLogger("trainwatt")
 
@@ -129,7 +130,9 @@ class Settings:
         Args:
             found: the meters of the run.
         """
-        calibration = load_calibration(host_id())
+        from trainwatt.site.calibration import load  # noqa: PLC0415
+
+        calibration = load(host_id())
         if calibration is None:
             return self
         sources = sources_of(meter.device for meter in found.meters)
@@ -198,6 +201,8 @@ def _check_gpus(gpus: object, devices: Sequence[str]) -> tuple[Accelerator, ...]
         return None
     if "gpu" not in _check_devices(devices):
         raise ArgumentError("gpus", gpus, f"None, because devices={devices!r} leaves GPUs out")
+    from trainwatt.power.accelerators import named_accelerators  # noqa: PLC0415
+
     named = named_accelerators(gpus)
     if expected := unknown_gpus(named):
         raise ArgumentError("gpus", gpus, expected)

@@ -123,12 +123,11 @@ class Snapshots:
         now_s = min(now_s, self._ledger.end_s)  # while the last figures are waited for, time goes on
         now_wall_s = self._since.wall_at(now_s)
         self.unbooked = list(self._ledger.unbooked(now_s))
-        rest = self._ledger.show(self.unbooked)
-        timeline = self._ledger.timeline
-        phases = merged([*timeline.phases(), *rest])
+        phases = self._ledger.shown(self.unbooked)
         epoch: dict[Phase, Span] = {}
         if closed is not None:
-            epoch = merged([*timeline.epoch(closed), *(each for each in rest if each[0].epoch == closed)])
+            rest = (each for each in self.unbooked if each[0].epoch == closed)
+            epoch = merged([*self._ledger.timeline.epoch(closed), *rest])
         return RunSnapshot(
             run=self._run,
             status=self.status,

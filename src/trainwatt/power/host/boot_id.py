@@ -6,8 +6,6 @@ import hashlib
 import platform
 from pathlib import Path
 
-import psutil
-
 _MINUTE_S = 60
 
 
@@ -39,6 +37,8 @@ def boot_id(*, proc_root: Path = Path("/proc")) -> str:
     try:
         return (proc_root / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
+        import psutil  # noqa: PLC0415
+
         return _hash(platform.node(), psutil.boot_time())
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trainwatt.power.device import Device
-from trainwatt.power.nvidia.cuda_visible_devices import Slice
+
+if TYPE_CHECKING:
+    from trainwatt.power.nvidia.cuda_visible_devices import Slice
 
 # An idle H100 draws about 70 of its 700 W, an A100 about 55 of 400 W: the lower one makes the wider range.
 _IDLE = 0.1
