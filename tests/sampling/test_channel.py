@@ -45,3 +45,26 @@ def test_a_thread_that_gets_no_time_costs_hardly_a_joule(seconds: float, stalls_
     errors_j = sorted(abs(missed_j(seed, seconds, stalls_per_s, late_s)) for seed in range(100))
     assert errors_j[96] < max(0.01 * 200 * seconds, 5.0)  # where the wave was within a stall nobody knows: 4 J
     assert errors_j[-1] < 220 * REFRESH_S
+
+
+def test_what_is_counted_while_lost_updates_are_learnt_again_is_counted() -> None:
+    """A counter whose updates come at odd times from some time on is learnt again for up to 2.5 s."""
+    clock = VirtualClock(start_s=50.0)
+    uneven = random.Random(3)
+    late_s = [uneven.uniform(-0.045, 0.045) for _ in range(997)]
+    counter = ScriptedCounter(
+        clock,
+        lambda time_s: 200 * time_s,
+        refresh_s=REFRESH_S,
+        jitter_s=lambda number: late_s[number % 997] if number > 700 else 0.0,
+    )
+    channel = Channel(counter)
+    began_s = clock.now_s
+    while clock.now_s < 90.0:
+        channel.read(clock, nullcontext())
+        channel.schedule(1.0, 1e-5)
+        clock.now_s = max(channel.due_s, clock.now_s + 1e-4)
+        if clock.now_s > began_s + 1.0:
+            counted_j = channel.joules_at(clock.now_s) - channel.joules_at(began_s)
+            # the age of an update, and that of the first one
+            assert counted_j == pytest.approx(200 * (clock.now_s - began_s), abs=3 * 200 * REFRESH_S)

@@ -5,6 +5,7 @@ The counter lags up to one update behind, so the last moments of each figure are
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standins.waves import Square
+from trainwatt.power.device import Device
 from trainwatt.projection.plan import Plan
 from trainwatt.testing import ScriptedCounter, VirtualClock, VirtualTracker
 from trainwatt.units import J_PER_KWH
@@ -68,6 +70,41 @@ def test_a_total_never_falls_and_power_stays_within_what_the_device_draws(
     assert totals == sorted(totals), [pair for pair in pairwise(totals) if pair[1] < pair[0]]
     # A counter's updates are located within 2 % of their interval, and a power covers two of them at least.
     assert all(0.9 * load.low_w <= power <= 1.1 * load.high_w for power in powers)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([0.02, 0.05, 0.1]), st.integers(0, 999), LOADS, st.floats(0.1, 1.0), st.integers(1, 3))
+def test_nor_do_they_with_a_counter_that_is_updated_at_irregular_times(
+    update_s: float, seed: int, load: Square, log_s: float, epochs: int
+) -> None:
+    clock = VirtualClock(start_s=ORIGIN_S)
+    uneven = random.Random(seed)
+    late_s = [uneven.uniform(-0.45, 0.45) * update_s for _ in range(997)]
+    device = Device("gpu:GPU-1", "gpu", "Virtual GPU", "measured", "a counter", 0.94, 1.06, max_w=700.0)
+    counter = ScriptedCounter(
+        clock, load.energy_j, refresh_s=update_s, jitter_s=lambda number: late_s[number % 997], device=device
+    )
+    totals, powers = [], []
+    with VirtualTracker(clock, [counter], devices="gpu") as run:
+        for epoch in range(epochs):
+            run.begin("train", epoch=epoch)
+            for _ in range(20):
+                run.advance(log_s)
+                run.step()
+                snapshot = run.step_snapshot()
+                assert snapshot is not None
+                totals.append(snapshot.total.total_j)
+                powers += [snapshot.recent.total_j / snapshot.recent.seconds] if snapshot.recent.seconds else []
+            run.end("train")
+            closed = run.end_epoch()
+            assert closed is not None
+            totals.append(closed.total.total_j)
+    totals.append(run.summary["total_j"])
+    assert totals == sorted(totals), [pair for pair in pairwise(totals) if pair[1] < pair[0]]
+    assert all(0 <= power <= 700 for power in powers)
+    drawn_j = load.energy_j(clock.now_s) - load.energy_j(ORIGIN_S)
+    # The first and the last update are uncertain by half their interval and its jitter, and so is what was shown.
+    assert totals[-1] == pytest.approx(drawn_j, rel=0.02, abs=4 * update_s * load.high_w)
 
 
 @settings(deadline=None, max_examples=60)

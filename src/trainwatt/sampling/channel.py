@@ -91,9 +91,13 @@ class Channel:
         """
         if self.unresponsive and self.series.last_s is not None:
             time_s = min(time_s, self.series.last_s + _GIVE_UP_S)
-        if len(self.series) > 1:
-            return self.series.at(time_s)
-        return _approximate_at(self._reader.provisional, time_s)
+        last_s = self.series.last_s
+        if len(self.series) < 2 or last_s is None:
+            return _approximate_at(self._reader.provisional, time_s)
+        if time_s > last_s and (later := [point for point in self._reader.provisional if point.time_s > last_s]):
+            # The updates were lost, and are being learnt again: what has been counted meanwhile is counted.
+            return max(self.series.total_j, _approximate_at([Point(last_s, self.series.total_j), *later], time_s))
+        return self.series.at(time_s)
 
     def read(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
         """Add a reading to the series. An error of the source is logged, never raised."""

@@ -108,8 +108,11 @@ class CounterReader:
 
     @property
     def lookahead(self) -> int:
-        """See :class:`Reader`. A step of the power is located with the help of the two cells after it."""
-        return 0 if self.current else 2
+        """See :class:`Reader`. A step of the power is located with the help of the two cells after it.
+
+        Between the updates of an irregular counter, which are not known, no step can be located.
+        """
+        return 2 if self._refresh.knows_updates else 0
 
     @property
     def provisional(self) -> Sequence[Point]:

@@ -44,6 +44,11 @@ class RefreshClock:
             self._stop_learning(lag_s=0.0)
 
     @property
+    def knows_updates(self) -> bool:
+        """True if points are at the times of updates; False if readings are dated back by a constant lag."""
+        return self._rhythm is not None or self._learner is not None
+
+    @property
     def provisional(self) -> Sequence[Point]:
         """Values whose exact times are not known yet, at their most likely times."""
         return self._learner.provisional() if self._learner else ()

@@ -78,10 +78,13 @@ class VirtualSampler(Sampler):
     def wait_until_settled(self, subscription: Subscription, time_s: float, timeout_s: float) -> None:
         """Move the clock until the energy at a time is final, or ``timeout_s`` has passed."""
         deadline_s = self._virtual.now_s + timeout_s
+        # As in real time, gauges and irregular counters are read too.
+        self._settling = True
         self.tick(woken=True)
         while subscription.settled_s() < time_s and self._virtual.now_s < deadline_s:
             self.advance(min(_POLL_S, deadline_s - self._virtual.now_s))
             self.tick(woken=True)
+        self._settling = False
 
 
 class VirtualTracker(Tracker):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.accounting.timeline import Phase, Span, in_order
+from trainwatt.accounting.timeline import Phase, Span, in_order, total_of
 from trainwatt.distributed.process_group import ProcessGroup
 from trainwatt.projection.projection import Projection
 from trainwatt.records.snapshot import RunSnapshot
@@ -42,6 +42,7 @@ class JobAggregator:
 
             self._phase_history = PhaseHistory(began_s)
         self._others: dict[str, RankRecord] = {}
+        self._shown_j: dict[str, float] = {}  # the most that was shown of each device
         self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before, without earlier attempts
 
     @property
@@ -121,6 +122,10 @@ class JobAggregator:
         """
         if not self._others:
             return snapshot
+        job = self._joined(snapshot)
+        return replace(job, phases=self._shown(job.phases)) if snapshot.status == "running" else job
+
+    def _joined(self, snapshot: RunSnapshot) -> RunSnapshot:
         from trainwatt.distributed.aggregation import aggregate  # noqa: PLC0415
         from trainwatt.distributed.rank_record import summed  # noqa: PLC0415
 
@@ -147,12 +152,23 @@ class JobAggregator:
         if not self._others:
             self._closed = snapshot.own_phases
             return snapshot
-        job = self.aggregated(snapshot)
+        job = self._joined(snapshot)
         spans = {phase: span.since(self._closed.get(phase, Span())) for phase, span in job.own_phases.items()}
         own = snapshot.epoch
         epoch = {phase: _timed_as(own[phase], span) for phase, span in spans.items() if phase in own}
         self._closed = job.own_phases
-        return replace(job, epoch=epoch)
+        return replace(job, phases=self._shown(job.phases), epoch=epoch)
+
+    def _shown(self, phases: Mapping[Phase, Span]) -> dict[Phase, Span]:
+        """Return the job by phase as it is shown: no device shows less once the reading of another process counts."""
+        joules = total_of(phases).joules
+        excess = {device: shown_j - joules.get(device, 0.0) for device, shown_j in self._shown_j.items()}
+        excess = {device: over_j for device, over_j in excess.items() if over_j > 0}
+        self._shown_j |= {device: max(value, self._shown_j.get(device, value)) for device, value in joules.items()}
+        other = Span()
+        other.add(phases.get("other", Span()))
+        other.add(Span(0.0, excess))
+        return in_order({**phases, "other": other}) if excess else dict(phases)
 
     def record(self, snapshot: RunSnapshot) -> dict[str, Any]:
         """Make the part of ``summary.json`` from which the job can be aggregated again.
