@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from trainwatt.escaping.printable import printable
 from trainwatt.quantity import Quantity
 from trainwatt.units import G_PER_KG, J_PER_KWH, S_PER_H, WH_PER_KWH
 
@@ -69,7 +70,7 @@ def duration_text(seconds: float) -> str:
 
 def table(rows: Iterable[Sequence[str]]) -> str:
     """Align columns at their widest cell: the first and last to the left, the others to the right."""
-    cells = [list(row) for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
@@ -82,6 +83,8 @@ def figures(value: float, digits: int = 3) -> str:
     """Format a number with a given number of significant figures and no exponent."""
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return "unlimited" if value > 0 else "unknown"
     value = float(f"{value:.{digits}g}")
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{value:.{max(0, decimals)}f}"
