@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.run_folders import written
 from trainwatt import Tracker, measure
 from trainwatt.records.attempt_folders import find_attempts
-from trainwatt.records.run_folder import RunFolder, read_summary
+from trainwatt.records.run_folder import read_summary
 
 ATTEMPT = """
 import json, sys, time, trainwatt
@@ -112,11 +113,13 @@ def test_a_training_that_goes_on_beside_its_branch_counts_up_to_the_checkpoint(t
 def test_a_process_on_another_host_is_gone_when_it_is_silent(tmp_path: Path, silent_s: float, status: str) -> None:
     state = first_attempt(tmp_path)
     summary = read_summary(tmp_path / "run")
-    updated = datetime.fromtimestamp(time.time() - silent_s, timezone.utc).isoformat()
     attempts = [*summary["attempts"], {**summary["attempts"][0], "run": "elsewhere", "id": "other"}]
-    folder = RunFolder(tmp_path, "elsewhere")
-    folder.event({"event": "start", "run": "elsewhere", "pid": 1, "pid_space": "another host"})
-    folder.summary({**summary, "id": "other", "status": "running", "updated": updated, "attempts": attempts})
+    other = {"pid": 1, "pid_space": "another boot/", "boot": "another boot", "host": "another"}
+    start = {"event": "start", "run": "elsewhere", "began_unix_s": 1.7e9, **other}
+    state_there = {**summary, "id": "other", "status": "running", "attempts": attempts, "written": other}
+    written(tmp_path / "elsewhere", [start], state_there)
+    # by the clock of the file server, which is the one of all files
+    os.utime(tmp_path / "elsewhere/summary.json", (time.time() - silent_s,) * 2)
     found = {each["id"]: each["status"] for each in find_attempts(state, tmp_path)}
     assert found == {summary["id"]: "failed", "other": status}
 

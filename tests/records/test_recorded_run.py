@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.run_folders import written
 from trainwatt import Tracker, measure, read_run
-from trainwatt.records.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,6 @@ def test_a_summary_is_still_a_dictionary(run: Tracker) -> None:
 
 def test_a_killed_run_tells_what_it_left(tmp_path: Path) -> None:
     """Killed before its first summary, within a line."""
-    folder = RunFolder(tmp_path, "run")
     spans = [
         {
             "event": "span",
@@ -62,10 +61,8 @@ def test_a_killed_run_tells_what_it_left(tmp_path: Path) -> None:
         }
         for epoch in range(2)
     ]
-    folder.event({"event": "start", "run": "run", "began_unix_s": time.time() - 60, "pid": -1}, *spans)
-    with (folder.path / "events.jsonl").open("a") as file:
-        file.write('{"event": "span", "epo')
-    read = read_run(folder.path)
+    start = {"event": "start", "run": "run", "began_unix_s": time.time() - 60, "pid": -1}
+    read = read_run(written(tmp_path / "run", [start, *spans], cut='{"event": "span", "epo'))
     assert read.status == "killed"
     assert read.summary["total_kwh"] == pytest.approx(14.4 / 3.6e6)
     assert read.summary["phases"]["train"]["steps"] == 10
@@ -106,9 +103,8 @@ def test_a_notebook_shows_it(run: Tracker) -> None:
 
 
 def test_names_from_outside_cannot_change_the_page(run: Tracker, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, "run")
-    folder.summary({**run.summary, "run": "<script>alert(1)</script>"})
-    assert "<script>" not in read_run(folder.path)._repr_html_()
+    folder = written(tmp_path / "run", summary={**run.summary, "run": "<script>alert(1)</script>"})
+    assert "<script>" not in read_run(folder)._repr_html_()
 
 
 def test_phases_and_epochs_are_data_frames(run: Tracker) -> None:

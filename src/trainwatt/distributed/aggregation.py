@@ -12,7 +12,7 @@ from trainwatt.power.device import Device
 # Begin and end, seconds since the Unix epoch.
 Stretch = tuple[float, float]
 
-_WORST = ("failed", "killed", "interrupted", "running", "finished")
+_WORST = ("failed", "killed", "interrupted", "running", "stopped", "finished")
 
 
 @dataclass(frozen=True, slots=True)

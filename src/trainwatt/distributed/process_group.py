@@ -1,4 +1,4 @@
-"""Rank, world size and collective of a job, and this process's share of the host's devices."""
+"""Rank, world size and means of exchange of a job, and this process's share of the host's devices."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from trainwatt.distributed.store_exchange import PATIENCE_S, Store, StoreExchange
 from trainwatt.power.device import Device, Found
 
 # Set by torchrun, Lightning and Accelerate; SLURM; Open MPI; MVAPICH; Intel MPI and MPICH.
@@ -25,6 +26,7 @@ _log = logging.getLogger("trainwatt")
 _JOBS = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "JAX_COORDINATOR_ADDRESS", "COORDINATOR_ADDRESS")
 
 Gather = Callable[[Any], Sequence[Any]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,22 @@ class ProcessGroup:
     Attributes:
         rank: rank of this process, from 0; rank 0 logs and prints.
         world_size: number of processes.
-        gather: an all-gather that returns the objects of all ranks to each of them; None if not available.
+        gather: an all-gather that returns the objects of all ranks to each of them; None if not available. A collective
+            hangs if a rank does not take part, so it is used only without a store.
         job: an identity of the job by which its processes find each other's run folders; empty if unknown.
+        store: a key-value store that all ranks share; None if not available.
+        channel: name of the part of this process that exchanges through the store; the same on all ranks, and another
+            one for each callback.
+        patience_s: longest wait for a rank that does not come, in seconds.
     """
 
     rank: int = 0
     world_size: int = 1
     gather: Gather | None = None
     job: str = ""
+    store: Store | None = None
+    channel: str = "run"
+    patience_s: float = PATIENCE_S
 
     @property
     def is_rank_zero(self) -> bool:
@@ -50,8 +60,8 @@ class ProcessGroup:
 
     @property
     def uses_folders(self) -> bool:
-        """True if, without a collective, the processes find each other by their run folders."""
-        return self.world_size > 1 and self.gather is None and bool(self.job)
+        """True if the processes find each other by their run folders, because they have no other means."""
+        return self.world_size > 1 and self.gather is None and self.store is None and bool(self.job)
 
 
 ALONE = ProcessGroup()
@@ -74,19 +84,29 @@ class RankState(Protocol):
 
 
 class Exchange:
-    """Exchange of names and figures between ranks by the framework's collective; never raises.
+    """Exchange of names, figures and values between ranks; never raises.
 
     Args:
         processes: the processes of the job.
     """
 
     def __init__(self, processes: ProcessGroup = ALONE) -> None:
-        self._gather = processes.gather if processes.world_size > 1 else None
-        self._uses_folders = processes.uses_folders
         self.is_rank_zero = processes.is_rank_zero
+        self._gather: Gather | None = None
+        self._store: StoreExchange | None = None
+        self._is_broken = False
+        self._uses_folders = processes.uses_folders
+        if processes.world_size > 1 and processes.store is not None:
+            store, rank, size = processes.store, processes.rank, processes.world_size
+            make = lambda: StoreExchange(store, processes.channel, rank, size, processes.patience_s)  # noqa: E731
+            self._store = self._tried(make, None)
+        elif processes.world_size > 1:
+            self._gather = processes.gather
 
     def name(self, own: str | None) -> str | None:
-        """Return the name that rank 0 has given; None if it has none or there is no collective."""
+        """Return the name that rank 0 has given; None if it has none or there is no exchange."""
+        if (store := self._store) is not None:
+            return self._tried(lambda: store.name(own), None)
         names = self._gathered(own)
         return str(names[0]) if names and names[0] else None
 
@@ -97,22 +117,61 @@ class Exchange:
             session: the session of this rank.
             last: True at the end of the run.
         """
-        if self._gather is not None:
+        if (store := self._store) is not None:
+            states: list[Any] = self._tried(lambda: store.figures(session.state(), last=last), [])
+            if states:
+                session.merge(states)
+        elif self._gather is not None:
             session.merge(self._gathered(session.state()))
         elif self._uses_folders and self.is_rank_zero:
             session.poll_folders(last=last)
 
+    def share(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of rank 0 on every rank; without an exchange its own on rank 0, and none on the others.
+
+        Args:
+            own: values of this rank, JSON-able; only those of rank 0 matter.
+        """
+        default = own if self.is_rank_zero else {}
+        shared: Any = default
+        if (store := self._store) is not None:
+            shared = self._tried(lambda: store.share(own), default)
+        elif self._gather is not None:
+            shared = next(iter(self._gathered(own)), default)
+        return dict(shared or {})
+
+    def agree(self, own: bool) -> bool:
+        """Return the decision of rank 0 on every rank; False if it cannot be that of all.
+
+        Args:
+            own: decision of this rank; only that of rank 0 matters. Without others, or an exchange, it is the result.
+        """
+        if (store := self._store) is not None:
+            return self._tried(lambda: store.agree(own), False)
+        if self._gather is not None:
+            return bool(next(iter(self._gathered(own)), False))
+        return own and not self._is_broken
+
+    def close(self) -> None:
+        """End the part of this rank in the exchange; the others no longer wait for it."""
+        if (store := self._store) is not None:
+            self._tried(store.close, None)
+
     def _gathered(self, own: Any) -> Sequence[Any]:
-        if self._gather is None:
-            return ()
+        gather = self._gather
+        return () if gather is None else self._tried(lambda: gather(own), ())
+
+    def _tried(self, exchange: Callable[[], T], default: T) -> T:
+        """Call a function that exchanges; if it fails, return a default, and leave the exchange alone from then on."""
         try:
-            return self._gather(own)
+            return exchange()
         # A framework may raise anything if a process is gone.
         except Exception as error:  # noqa: BLE001
-            self._gather = None
+            self._gather = self._store = None
+            self._is_broken = True
             _log.warning("trainwatt: communication with the other processes failed; their figures up to now are kept")
             _log.debug("trainwatt: %s", error)
-            return ()
+            return default
 
 
 def leads_host(environ: Mapping[str, str] = os.environ) -> bool:

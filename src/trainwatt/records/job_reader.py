@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from trainwatt.site import Site
 
 # A record of a process, and the run folder that holds it.
 _Known = tuple[RankRecord, RecordedRun]
+_RANK = re.compile(r"rank-(\d{1,7})$")
 
 
 def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
@@ -48,7 +50,10 @@ def read_run(folder: str | os.PathLike[str]) -> RecordedRun:
     own, *others = _runs(Path(folder))
     if not others or "site" not in own.summary:
         return own
-    return RecordedRun(own.folder, merge([own.folder]), own.events)
+    summary = merge([own.folder])
+    if summary["status"] == "running" and "last_seen" in own.summary:
+        summary["last_seen"] = own.summary["last_seen"]
+    return RecordedRun(own.folder, summary, own.log)
 
 
 def merge(folders: Iterable[str | os.PathLike[str]]) -> Summary:
@@ -111,7 +116,7 @@ def records_of(run: RecordedRun) -> Iterator[RankRecord]:
         gone = run.status == "killed" and record.status == "running"
         yield replace(record, status="killed") if gone else record
     if "shards" not in summary:
-        yield _alone(summary)
+        yield _alone(summary, _rank_of(run.folder))
 
 
 def _runs(folder: Path) -> Iterator[RecordedRun]:
@@ -129,12 +134,18 @@ def _attempts(summary: Mapping[str, Any]) -> tuple[Attempt, ...]:
     return attempts_of({"attempts": [bare], **summary})
 
 
-def _alone(summary: Mapping[str, Any]) -> RankRecord:
+def _rank_of(folder: Path) -> int:
+    """Return the rank by the name of its folder: a record that was restored from events does not hold it."""
+    found = _RANK.search(folder.name)
+    return int(found[1]) if found else 0
+
+
+def _alone(summary: Mapping[str, Any], rank: int) -> RankRecord:
     from_s, to_s = (datetime.fromisoformat(summary[name]).timestamp() for name in ("began", "updated"))
     phases = _attempts(summary)[-1].phases
     return RankRecord(
         id=identity_of(summary),
-        rank=0,
+        rank=rank,
         count=1,
         from_s=from_s,
         to_s=max(to_s, from_s + sum(span.seconds for span in phases.values())),

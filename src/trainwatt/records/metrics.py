@@ -9,9 +9,8 @@ key                                 unit    meaning
 ``energy/epoch_kwh``                kWh     energy of the last closed epoch, all phases
 ``energy/train_kwh``                kWh     training part of ``energy/epoch_kwh``
 ``energy/validate_kwh``             kWh     evaluation part of ``energy/epoch_kwh``
-``energy/power_w``                  W       mean power while training, or in the phase of a standalone evaluation
+``energy/power_w``                  W       mean power while training
 ``energy/step_j``                   J       energy per training step
-``energy/sample_j``                 J       energy per sample of a standalone evaluation, test or prediction
 ``energy/token_j``                  J       energy per training token; added by the Hugging Face Trainer callback
 ``energy/measured_share``           0 to 1  measured part of ``energy/total_kwh``; absent if a GPU is not counted
 ``footprint/co2e_kg``               kg      emissions of ``energy/total_kwh``, location-based
@@ -25,6 +24,23 @@ key                                 unit    meaning
 ``stopping/gain_per_kwh``           1/kWh   recent gain of the metric per kWh; added by green early stopping
 ``stopping/expected_gain_per_kwh``  1/kWh   expected gain of the metric per kWh; added by green early stopping
 ==================================  ======  ==========================================================================
+
+A standalone evaluation, test or prediction has names of its own, so that the last value of ``energy/total_kwh`` stays
+the training's. They begin with ``validate/``, ``test/`` or ``predict/``; the Hugging Face Trainer writes its own prefix
+(``eval_energy_kwh``), which its reporters show as ``eval/energy_kwh``.
+
+===========================  ======  =================================================================================
+key                          unit    meaning
+===========================  ======  =================================================================================
+``test/energy_kwh``          kWh     energy of this run, all phases and devices
+``test/power_w``             W       mean power in its phase
+``test/step_j``              J       energy per batch
+``test/sample_j``            J       energy per sample, if their number is known
+``test/measured_share``      0 to 1  measured part of ``test/energy_kwh``
+``test/co2e_kg``             kg      emissions of ``test/energy_kwh``, location-based
+``test/water_l``             L       water for ``test/energy_kwh`` at the site
+``test/cost``                price   cost of ``test/energy_kwh`` at the site, in the currency of its price
+===========================  ======  =================================================================================
 """
 
 from __future__ import annotations
@@ -38,6 +54,17 @@ from trainwatt.site import Site
 from trainwatt.units import kwh_from_j
 
 Metrics = dict[str, float]
+
+# The metrics that a standalone evaluation, test or prediction has as well, and their names after its prefix.
+_INFERENCE = {
+    "energy/total_kwh": "energy_kwh",
+    "energy/power_w": "power_w",
+    "energy/step_j": "step_j",
+    "energy/measured_share": "measured_share",
+    "footprint/co2e_kg": "co2e_kg",
+    "footprint/water_l": "water_l",
+    "footprint/cost": "cost",
+}
 
 
 def energy_metrics(total: Span, measured_share: float | None = None) -> Metrics:
@@ -77,13 +104,16 @@ def rate_metrics(span: Span) -> Metrics:
     )
 
 
-def sample_metrics(sample_j: float | None) -> Metrics:
-    """Return the energy per evaluated or predicted sample.
+def inference_metrics(run: Metrics, sample_j: float | None, prefix: str) -> Metrics:
+    """Return the metrics of a standalone evaluation, test or prediction, under names that no training has.
 
     Args:
+        run: its energy, rates and footprint, as for a training.
         sample_j: joules per sample; None if unknown.
+        prefix: begin of each name, e.g. ``"test/"``.
     """
-    return _known({"energy/sample_j": sample_j})
+    values = {short: run.get(name) for name, short in _INFERENCE.items()}
+    return {prefix + short: value for short, value in _known({**values, "sample_j": sample_j}).items()}
 
 
 def footprint_metrics(own_kwh: float, site: Site, before: Footprint | None = None) -> Metrics:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trainwatt.records.run_folder import SUMMARY
+from trainwatt.schema.json_file import parse, read_text
+from trainwatt.schema.summary import summary as checked_summary
 
 # Longest wait of rank 0 for the final figures of the others.
 _LAST_S = 2.0
@@ -24,7 +25,7 @@ def read(output_dir: Path, job: str, since_s: float) -> list[dict[str, Any]]:
         since_s: seconds since the Unix epoch; processes that ended earlier are left out.
     """
     summaries = (_summary(file, since_s) for file in output_dir.glob(f"*-rank-*/{SUMMARY}"))
-    records = [record for each in summaries if each["processes"]["job"] == job for record in each["shards"]]
+    records = [record for each in summaries if each["processes"].get("job") == job for record in each["shards"]]
     return [record for record in records if record["to_s"] >= since_s]
 
 
@@ -48,8 +49,9 @@ def wait(output_dir: Path, job: str, since_s: float, count: int) -> Sequence[dic
 
 def _summary(file: Path, since_s: float) -> dict[str, Any]:
     """Read the summary of a process; return one without records if it is old, foreign or incomplete."""
+    none: dict[str, Any] = {"processes": {"job": None}, "shards": ()}
     try:
-        summary: Any = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_mtime >= since_s else {}
+        summary = checked_summary(parse(read_text(file))) if file.stat().st_mtime >= since_s else none
     except (OSError, ValueError):
-        summary = {}
-    return summary if isinstance(summary, dict) and "shards" in summary else {"processes": {"job": None}, "shards": ()}
+        return none
+    return summary if "shards" in summary and "processes" in summary else none

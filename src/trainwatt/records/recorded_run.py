@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from trainwatt.accounting.timeline import Span, SpanKey, merged, total_of
-from trainwatt.records.run_folder import pid_space, read_events, read_summary
+from trainwatt.distributed.liveness import is_gone, last_seen
+from trainwatt.records.run_folder import EVENTS, SUMMARY
 from trainwatt.records.summary import Summary, row_of
 from trainwatt.records.summary_view import summary_view
+from trainwatt.schema.event_log import EventLog, read_event_log
+from trainwatt.schema.json_file import EncodingError, NotJsonError, parse, read_text
+from trainwatt.schema.shape import DamagedError
+from trainwatt.schema.summary import summary as checked_summary
 from trainwatt.units import kwh_from_j
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# A live run replaces its summary every second.
-_SILENT_S = 10.0
-# If a process with the recorded id is alive, the run gets more time.
-_GONE_S = 120.0
 
 
 class RecordedRun:
@@ -30,12 +29,17 @@ class RecordedRun:
 
     Attributes:
         folder: the run folder.
-        summary: content of ``summary.json``; if that is missing, a partial one restored from the events.
-        events: content of ``events.jsonl``, oldest first.
+        summary: content of ``summary.json``; if that is missing or cut short, a partial one restored from the events.
+        log: content of ``events.jsonl``.
     """
 
-    def __init__(self, folder: Path, summary: Summary, events: tuple[dict[str, Any], ...]) -> None:
-        self.folder, self.summary, self.events = folder, summary, events
+    def __init__(self, folder: Path, summary: Summary, log: EventLog) -> None:
+        self.folder, self.summary, self.log = folder, summary, log
+
+    @property
+    def events(self) -> tuple[dict[str, Any], ...]:
+        """Content of ``events.jsonl``, oldest first; of more than 24 MB a part, as described in :class:`EventLog`."""
+        return self.log.all
 
     @property
     def name(self) -> str:
@@ -44,16 +48,20 @@ class RecordedRun:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``failed``, ``interrupted`` or ``killed``.
+        """``running``, ``finished``, ``stopped``, ``failed``, ``interrupted`` or ``killed``.
 
-        ``killed`` means that the process ended without a final record.
+        ``killed`` means that the process ended without a final record. Of a run on another machine nobody can know it
+        here: it is ``running``, and ``summary["last_seen"]`` holds when it has last written.
         """
         return str(self.summary["status"])
 
     @property
     def scores(self) -> dict[str, float]:
-        """Last value of each evaluated metric, by name."""
-        return {event["name"]: event["value"] for event in self.events if event.get("event") == "score"}
+        """Last value of each evaluated metric, by name; NaN if it was no finite number."""
+        unknown = math.nan
+        return {
+            event["name"]: unknown if event["value"] is None else event["value"] for event in self.log.of_kind("score")
+        }
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the run by epoch, phase and part: seconds, steps, entries, joules, kwh and mean watts.
@@ -70,8 +78,7 @@ class RecordedRun:
         rows = [
             {"epoch": each["epoch"], "loop": each.get("loop", 0), "index": _index(each)}
             | {"phase": each["phase"], "part": name, **row_of(part)}
-            for each in self.events
-            if each.get("event") == "span"
+            for each in self.log.of_kind("span")
             for name, part in Span.from_dict(each).parts().items()
         ]
         return pd.DataFrame(rows, columns=["epoch", "loop", "index", "phase", "part", *row_of(Span())])
@@ -91,53 +98,70 @@ def read_folder(folder: str | os.PathLike[str]) -> RecordedRun:
 
     Raises:
         FileNotFoundError: if there is no run folder.
-        ValueError: if it is not a run folder of trainwatt.
+        OSError: if it cannot be read.
+        ValueError: if it is not a run folder of trainwatt, or its summary is damaged. The message names the file and
+            the field.
     """
     path = Path(folder)
-    path = path.parent if path.name == "summary.json" else path
-    events = _events(path)
-    summary = _summary(path)
+    path = path.parent if path.name == SUMMARY else path
+    log = _events(path)
+    summary = _summary(path, log)
     if summary is None:
-        if not events or events[0].get("event") != "start":
-            raise FileNotFoundError(f"{folder}: no run folder with a summary.json in it")
-        summary = _from_events(events)
-    if summary.get("status") == "running" and is_gone(summary, events[0] if events else {}):
-        summary["status"] = "killed"
-    return RecordedRun(path, Summary.of(summary, path), events)
+        if not log.start:
+            raise FileNotFoundError(f"{folder}: no run folder with a {SUMMARY} in it")
+        summary = _from_events(log)
+    summary.pop("last_seen", None)
+    if summary["status"] == "running":
+        summary |= _present_status(summary, log)
+    return RecordedRun(path, Summary.of(summary, path), log)
 
 
-def _events(path: Path) -> tuple[dict[str, Any], ...]:
+def _present_status(summary: Mapping[str, Any], log: EventLog) -> dict[str, str]:
+    """Return what has become of a run whose summary says that it is running."""
+    if ends := log.of_kind("end"):
+        # Its last summary could not be written.
+        return {"status": ends[-1]["status"]}
+    if is_gone(summary, log.start):
+        return {"status": "killed"}
+    seen = last_seen(summary, log.start)
+    return {"last_seen": seen} if seen else {}
+
+
+def _events(path: Path) -> EventLog:
     try:
-        return tuple(read_events(path))
+        return read_event_log(path / EVENTS)
     except FileNotFoundError:
-        return ()
+        return EventLog()
 
 
-def _summary(path: Path) -> dict[str, Any] | None:
+def _summary(path: Path, log: EventLog) -> dict[str, Any] | None:
+    """Read and check a summary; None if it is missing, or so damaged that the events are all that is left."""
+    file = path / SUMMARY
     try:
-        summary: Any = read_summary(path)
+        return checked_summary(parse(read_text(file)))
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot read its summary.json: {error}") from None
-    if not isinstance(summary, dict) or not {"run", "status", "total_j", "phases", "devices"} <= summary.keys():
-        raise ValueError(f"{path}: its summary.json is not from trainwatt, or from an older version")
-    return summary
+    except (EncodingError, NotJsonError) as error:
+        # It was cut short, by a full disk or a loss of power.
+        if log.start:
+            return None
+        raise ValueError(str(error) if isinstance(error, EncodingError) else f"{file}: {error}") from None
+    except DamagedError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
-def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+def _from_events(log: EventLog) -> dict[str, Any]:
     """Restore a partial summary of a run that was killed before its first one: no devices, no site."""
-    start = events[0]
-    spans = [event for event in events if event["event"] == "span"]
+    start, spans = log.start, log.of_kind("span")
     phases = merged((SpanKey(_index(each), each["phase"]), Span.from_dict(each)) for each in spans)
     total = total_of(phases)
     kwh = kwh_from_j(total.total_j)
-    began = datetime.fromtimestamp(start["began_unix_s"], timezone.utc).isoformat(timespec="milliseconds")
+    began = datetime.fromtimestamp(start["began_unix_s"], timezone.utc)
     return {
         "run": start["run"],
-        "status": next((event["status"] for event in events if event["event"] == "end"), "running"),
-        "began": began,
-        "updated": began,
+        "status": next((event["status"] for event in log.of_kind("end")), "running"),
+        "began": began.isoformat(timespec="milliseconds"),
+        "updated": (began + timedelta(seconds=total.seconds)).isoformat(timespec="milliseconds"),
         "seconds": total.seconds,
         # Earlier attempts have a negative index.
         "epochs": len({_index(each) for each in spans if _index(each) >= 0}),
@@ -153,28 +177,3 @@ def _from_events(events: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 def _index(span: Mapping[str, Any]) -> int:
     """Return the running index of an epoch; version 0.1 wrote only its number."""
     return int(span.get("index", span["epoch"]))
-
-
-def is_gone(summary: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
-    """Return True if no process updates a summary any more.
-
-    Args:
-        summary: of a run that has written no end.
-        start: the first event of its folder; empty if it cannot be read.
-    """
-    updated = datetime.fromisoformat(summary["updated"])
-    silent_s = (datetime.now(timezone.utc) - updated).total_seconds()
-    space, pid = start.get("pid_space"), start.get("pid")
-    # Elsewhere, the process id is that of another process.
-    alive = space in (None, pid_space()) and pid is not None and _is_alive(pid)
-    if space == pid_space() and not alive:
-        return True
-    return silent_s > (_GONE_S if alive else _SILENT_S)
-
-
-def _is_alive(pid: int) -> bool:
-    """Return True if a process exists that is no zombie, which waits for its parent only."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError):
-        return False

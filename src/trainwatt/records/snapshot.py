@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from trainwatt.accounting.attempts import Attempt, PriorAttempts, identity_of
 from trainwatt.accounting.timeline import INFERENCE, Phase, Span, total_of
+from trainwatt.containment import Failures
 from trainwatt.environment import environment
 from trainwatt.footprint.footprint import Footprint, footprint
 from trainwatt.footprint.lifetime import Lifetime, lifetime
@@ -24,7 +25,12 @@ from trainwatt.site import Factor, Site
 from trainwatt.site.hardware import hardware_of
 from trainwatt.units import J_PER_KWH, S_PER_H, kwh_from_j
 
-Status = Literal["running", "finished", "failed", "interrupted"]
+T = TypeVar("T")
+
+_NO_METRICS: metrics.Metrics = {}
+
+# "stopped" is the end of a trial that a tuner has pruned.
+Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 SCHEMA = 1
 _ROUNDING_S = 1e-6
@@ -39,7 +45,7 @@ class RunSnapshot:
 
     Attributes:
         run: name of the run.
-        status: ``running``, ``finished``, ``failed`` or ``interrupted``.
+        status: ``running``, ``finished``, ``stopped``, ``failed`` or ``interrupted``.
         began_s, now_s: seconds since the Unix epoch, UTC.
         phases: the whole run by phase, including earlier attempts.
         epoch: the last closed epoch by phase; empty before the first.
@@ -59,6 +65,8 @@ class RunSnapshot:
         prior_footprint: their footprint, see :func:`prior_footprint`; None if there are none.
         id: unique identifier of the run.
         lost_j: joules of this attempt that the training went back on.
+        sequence: number of this snapshot in its run; a later one has a higher number.
+        failures: those of the run; a part of the metrics or of the summary that fails is left out.
         projection: projection of the whole run, if available, else None.
         projected_site: site of this attempt up to its end, with forecast carbon intensity; None means the site so far.
     """
@@ -87,12 +95,19 @@ class RunSnapshot:
     prior_footprint: Footprint | None = None
     id: str = ""
     lost_j: float = 0.0
+    sequence: int = 0
+    failures: Failures = field(default_factory=Failures, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raise the projection of the whole run to the energy so far, which it cannot be below."""
         if self.projection is not None:
-            projection = self.projection.at_least(kwh_from_j(self.total.total_j))
+            whole, so_far_kwh = self.projection, kwh_from_j(self.total.total_j)
+            projection = self._part("the projection", lambda: whole.at_least(so_far_kwh), None)
             object.__setattr__(self, "projection", projection)
+
+    def _part(self, kind: str, make: Callable[[], T], default: T) -> T:
+        """Make a part of what is shown; if that fails, it is left out."""
+        return self.failures.result(kind, make, default, "it is left out of the results")
 
     @cached_property
     def total(self) -> Span:
@@ -119,7 +134,8 @@ class RunSnapshot:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Attempts of this training run; the current one is last."""
-        own, footprint = self._own_total, self.own_footprint
+        own = self._own_total
+        footprint = self._part("the footprint", lambda: self.own_footprint, None)
         attempt = Attempt(
             self.run,
             _iso(self.began_s),
@@ -130,7 +146,7 @@ class RunSnapshot:
             id=self.id or identity_of({"run": self.run, "began": _iso(self.began_s)}),
             parent=self.prior.parent,
             phases=self.own_phases,
-            footprint=footprint.figures(),
+            footprint=footprint.figures() if footprint else None,
             site=_place(self.site),
         )
         return (*self.prior.attempts, attempt)
@@ -237,20 +253,23 @@ class RunSnapshot:
         if not self.total.total_j:
             return {}
         return {
-            **metrics.energy_metrics(self.total, self.measured_share),
-            **metrics.epoch_metrics(self.epoch),
-            **metrics.footprint_metrics(self._own_kwh(self.total.total_j), self.site, self.prior_footprint),
-            **self._projection_metrics(),
+            **self._part("the energy", lambda: metrics.energy_metrics(self.total, self.measured_share), {}),
+            **self._part("the energy of the epoch", lambda: metrics.epoch_metrics(self.epoch), {}),
+            **self._part("the footprint", self._footprint_metrics, {}),
+            **self._part("the projection", self._projection_metrics, {}),
         }
+
+    def _footprint_metrics(self) -> dict[str, float]:
+        return metrics.footprint_metrics(self._own_kwh(self.total.total_j), self.site, self.prior_footprint)
 
     def step_metrics(self) -> dict[str, float]:
         """Return the metrics to log within an epoch; the rates cover the training since the last step report."""
         if not self.total.total_j:
             return {}
         return {
-            **metrics.energy_metrics(self.total),
-            **metrics.rate_metrics(self.recent),
-            **self._projection_metrics(),
+            **self._part("the energy", lambda: metrics.energy_metrics(self.total), {}),
+            **self._part("the power", lambda: metrics.rate_metrics(self.recent), {}),
+            **self._part("the projection", self._projection_metrics, {}),
         }
 
     def _own_kwh(self, total_j: float) -> float:
@@ -264,17 +283,32 @@ class RunSnapshot:
             self.projection, own_kwh, self.projected_site or self.site, self.prior_footprint
         )
 
-    def inference_metrics(self, phase: Phase) -> dict[str, float]:
+    def inference_metrics(self, phase: Phase, prefix: str | None = None) -> dict[str, float]:
         """Return the metrics to log after a standalone evaluation, test or prediction.
 
         Args:
             phase: the phase that it ran in.
+            prefix: begin of each name; None: the phase and a slash, as in ``test/energy_kwh``.
         """
-        rates = metrics.rate_metrics(self.phases.get(phase, Span()))
-        return self.metrics() | rates | metrics.sample_metrics(self.sample_j)
+        begin = f"{phase}/" if prefix is None else prefix
+        rates = self._part("the power", lambda: metrics.rate_metrics(self.phases.get(phase, Span())), _NO_METRICS)
+        run = {**self.metrics(), **rates}
+        return self._part("the metrics", lambda: metrics.inference_metrics(run, self.sample_j, begin), _NO_METRICS)
+
+    def least_summary(self) -> dict[str, Any]:
+        """Return what is known of a run without any calculation, after its summary could not be made."""
+        joules = self.total.total_j
+        known = {"schema": SCHEMA, "run": self.run, "id": self.id, "status": self.status, "epochs": self.epochs}
+        known |= {"began": _iso(self.began_s), "updated": _iso(self.now_s), "seconds": self.total.seconds}
+        return {**known, "total_j": joules, "total_kwh": kwh_from_j(joules), "devices": [], "phases": {}}
 
     def summary(self) -> dict[str, Any]:
-        """Return the content of ``summary.json``, JSON-able."""
+        """Return the content of ``summary.json``, JSON-able. It always has these keys; a part that fails is null."""
+        so_far_kwh = kwh_from_j(self.total.total_j)
+        footprint = self._part("the footprint", lambda: self.footprint, None)
+        plug = self._part("the energy at the plug", lambda: self.plug, None)
+        use = self._part("the energy of the model's use", lambda: self.lifetime, None)
+        energy = self._part("the range", lambda: self.energy_kwh, Quantity(so_far_kwh, so_far_kwh, so_far_kwh))
         return {
             "schema": SCHEMA,
             "run": self.run,
@@ -287,24 +321,24 @@ class RunSnapshot:
             "suspended_s": self.suspended_s,
             "epochs": self.epochs,
             "total_j": self.total.total_j,
-            "total_kwh": self.energy_kwh.central,
-            "total_kwh_low": self.energy_kwh.low,
-            "total_kwh_high": self.energy_kwh.high,
-            "measured_share": self.measured_share,
+            "total_kwh": energy.central,
+            "total_kwh_low": energy.low,
+            "total_kwh_high": energy.high,
+            "measured_share": self._part("the measured share", lambda: self.measured_share, None),
             "phases": {phase: span.to_dict() for phase, span in self.phases.items()},
             "devices": [self._device(device) for device in self.all_devices],
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "missing": [asdict(missing) for missing in self.missing],
             "host": host_id(),
-            "plug": self.plug.to_dict(),
-            "footprint": self.footprint.to_dict(),
+            "plug": plug.to_dict() if plug else None,
+            "footprint": footprint.to_dict() if footprint else None,
             "site": self.site.to_dict(),
             "samples": self.samples,
-            "sample_j": self.sample_j,
-            "lifetime": self.lifetime.to_dict() if self.lifetime else None,
+            "sample_j": self._part("the energy per sample", lambda: self.sample_j, None),
+            "lifetime": use.to_dict() if use else None,
             "sampler_cpu_s": self.sampler_cpu_s,
             "about": environment(),
-            "projection": self.projection_summary(),
+            "projection": self._part("the projection", self.projection_summary, None),
         }
 
     @cached_property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwatt.accounting.timeline import Span
+from trainwatt.escaping.markup import element
 from trainwatt.units import kwh_from_j
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class Summary(dict[str, Any]):
         from trainwatt.records.notebook_view import summary_html  # noqa: PLC0415
         from trainwatt.records.summary_view import summary_view  # noqa: PLC0415
 
-        return summary_html(summary_view(self, self.folder)) if self else "<p>trainwatt: no run has ended yet</p>"
+        return (
+            summary_html(summary_view(self, self.folder)) if self else element("p", "trainwatt: no run has ended yet")
+        )
 
     def text(self) -> str:
         """Return the text that is printed at the end of a run."""

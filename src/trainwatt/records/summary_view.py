@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainwatt.accounting.timeline import Span, total_of
+from trainwatt.escaping.printable import printable
 from trainwatt.export import facts
 from trainwatt.footprint.lifetime import Lifetime
 from trainwatt.formatting import duration_text, energy_range_text, energy_text, mass_range_text, table
@@ -59,6 +60,20 @@ class SummaryView:
     factors: tuple[str, ...]
     folder: str = ""
 
+    def printable(self) -> SummaryView:
+        """Return the same view in which no name acts on a terminal, or makes a line of its own."""
+        tables = (
+            replace(each, header=_printable(each.header), rows=tuple(_printable(row) for row in each.rows))
+            for each in self.tables
+        )
+        return SummaryView(
+            printable(self.headline),
+            tuple(tables),
+            _printable(self.meaning),
+            _printable(self.factors),
+            printable(self.folder),
+        )
+
     def text(self) -> str:
         """Return the view as plain text."""
         blocks = [self.headline, *(table([each.header, *each.rows]) for each in self.tables), _lines_text(self)]
@@ -67,6 +82,10 @@ class SummaryView:
     def line(self) -> str:
         """Return the view in one line."""
         return ", ".join(filter(None, [self.headline, *self.meaning[:1], self.folder and f"run folder: {self.folder}"]))
+
+
+def _printable(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(printable(each) for each in texts)
 
 
 def summary_view(summary: Summary, folder: Path | None = None) -> SummaryView:
@@ -78,9 +97,8 @@ def summary_view(summary: Summary, folder: Path | None = None) -> SummaryView:
     """
     meaning, factors = _meaning(summary)
     tables = (_phases(summary), _devices(summary))
-    return SummaryView(
-        _headline(summary), tuple(t for t in tables if t.rows), meaning, factors, "" if folder is None else str(folder)
-    )
+    where = "" if folder is None else _from_here(folder)
+    return SummaryView(_headline(summary), tuple(t for t in tables if t.rows), meaning, factors, where).printable()
 
 
 def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str:
@@ -88,8 +106,14 @@ def footprint_text(footprint: Mapping[str, Any], site: Mapping[str, Any]) -> str
     return _lines_text(SummaryView("", (), tuple(_footprint(footprint, site)), _factors(footprint)))
 
 
+def status_text(summary: Summary) -> str:
+    """Return the status; of a run of another machine that may have ended since, when it was last seen."""
+    seen = summary.get("last_seen")
+    return f"{summary['status']} (last seen {seen[:19].replace('T', ' ')} UTC)" if seen else str(summary["status"])
+
+
 def _headline(summary: Summary) -> str:
-    what = f"trainwatt: {summary['run']} {summary['status']} after {duration_text(summary['seconds'])}"
+    what = f"trainwatt: {summary['run']} {status_text(summary)} after {duration_text(summary['seconds'])}"
     energy = Quantity(summary["total_kwh_low"], summary["total_kwh"], summary["total_kwh_high"])
     parts = (what, energy_range_text(energy), _counted_text(summary), _attempts_text(summary))
     return ", ".join(filter(None, parts))
@@ -257,3 +281,12 @@ def _lines_text(shown: SummaryView) -> str:
 
 def _folded(text: str) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=2 * _INDENT, break_on_hyphens=False)
+
+
+def _from_here(folder: Path) -> str:
+    """Return a path as a person at the prompt would type it: without the working directory, if it is below that."""
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    # It is elsewhere, or the working directory is gone.
+    except (OSError, ValueError):
+        return str(folder)
