@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -54,13 +58,101 @@ def test_a_command_that_a_signal_ended_is_told_as_shells_do(tmp_path: Path) -> N
     assert read_run(tmp_path / "footprint/run").status == "failed"
 
 
-def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
-    done = run(tmp_path, "no-such-command")
-    assert done.returncode == 127
-    assert "trainwatt: no-such-command: No such file" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("no-such-command", 127, "No such file or directory"),
+        ("./no/such/command", 127, "No such file or directory"),
+        ("", 127, "No such file or directory"),
+        ("./script", 126, "Permission denied"),
+        (".", 126, "Is a directory"),
+    ],
+)
+def test_a_command_that_cannot_be_started_gets_one_line_and_no_run(
+    tmp_path: Path, name: str, code: int, reason: str
+) -> None:
     (tmp_path / "script").touch()
-    assert run(tmp_path, "./script").returncode == 126
+    done = run(tmp_path, name)
+    assert (done.returncode, done.stderr, done.stdout) == (code, f"trainwatt: {name}: {reason}\n", "")
+    assert not (tmp_path / "footprint").exists()
+
+
+def test_a_command_that_only_the_system_refuses_gets_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    done = run(tmp_path, "./script")
+    assert (done.returncode, done.stderr.count("\n")) == (126, 1)
+    assert read_run(tmp_path / "footprint/run").status == "failed"
+
+
+def test_nothing_to_run_is_a_wrong_use(tmp_path: Path) -> None:
     assert run(tmp_path).returncode == 2
+
+
+def test_a_command_that_fails_gets_one_line_with_its_code_and_its_energy(tmp_path: Path) -> None:
+    done = python(tmp_path, "raise SystemExit(3)")
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("trainwatt: run failed after")
+    assert line.endswith("footprint/run; exit code 3")
+
+
+def test_a_script_without_an_interpreter_is_run_by_the_shell(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "got $1"\n')
+    script.chmod(0o755)
+    assert run(tmp_path, "./script", "this").stdout == "got this\n"
+
+
+def test_the_command_reads_what_is_typed(tmp_path: Path) -> None:
+    command = [*TRAINWATT, "--quiet", "--", "cat"]
+    done = subprocess.run(command, cwd=tmp_path, input="words\n", capture_output=True, text=True, check=True)
+    assert done.stdout == "words\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")
+def test_the_command_gets_the_files_that_were_passed_and_no_others(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)
+    os.write(writing, b"++")
+    code = f"""
+import os
+def is_open(number):
+    try:
+        return bool(os.fstat(number))
+    except OSError:
+        return False
+print([number for number in range(3, 200) if is_open(number)], os.read({reading}, 2))
+"""
+    command = [*TRAINWATT, "--quiet", "--", sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, pass_fds=(reading,))
+    os.close(reading)
+    os.close(writing)
+    assert done.stdout == f"[{reading}] b'++'\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_no_file_of_the_record_becomes_a_standard_stream_that_was_closed(tmp_path: Path, closed: str) -> None:
+    code = "import os; open('found', 'w').write(str([os.readlink(f'/proc/self/fd/{n}') for n in range(3)]))"
+    command = shlex.join([*TRAINWATT, "--", sys.executable, "-S", "-c", code])
+    redirections = " ".join(f"{number}>&-" for number in closed.split())
+    done = subprocess.run(f"{command} {redirections}", shell=True, cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode == 0, done
+    assert "footprint" not in (tmp_path / "found").read_text()
+    assert (tmp_path / "found").read_text().count("/dev/null") >= len(closed.split())
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_the_exit_code_is_the_commands_if_nobody_reads_the_summary(tmp_path: Path, stream: str, option: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*TRAINWATT, *filter(None, [option]), "--", sys.executable, "-c", "raise SystemExit(3)"]
+    other = "stderr" if stream == "stdout" else "stdout"
+    streams: dict[str, int] = {stream: writing, other: subprocess.DEVNULL}
+    assert subprocess.run(command, cwd=tmp_path, check=False, **streams).returncode == 3  # type: ignore[call-overload]
+    os.close(writing)
 
 
 WAITS = """
@@ -74,7 +166,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT", "SIGALRM", "SIGXCPU", "SIGRTMIN"])
 def test_signals_reach_the_command_which_ends_as_it_likes(name: str, tmp_path: Path) -> None:
     command = [*TRAINWATT, "--", sys.executable, "-c", WAITS.format(name=name)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -84,6 +176,76 @@ def test_signals_reach_the_command_which_ends_as_it_likes(name: str, tmp_path: P
         assert process.stdout.read() == f"{name}\n"
     assert process.returncode == 3
     assert read_run(tmp_path / "footprint/run").summary["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_a_signal_that_is_ignored_stays_so_here_and_in_the_command(name: str, tmp_path: Path) -> None:
+    """As after ``nohup``, and as in the background of a shell script."""
+    code = f"""
+import signal, sys
+print(signal.getsignal(signal.{name}) is signal.SIG_IGN, flush=True)
+print(sys.stdin.readline().strip())
+"""
+    ignoring = (
+        f"import os, signal, sys; signal.signal(signal.{name}, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", ignoring, *TRAINWATT, "--quiet", "--", sys.executable, "-c", code]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        os.killpg(process.pid, getattr(signal, name))
+        assert process.communicate("goes on\n")[0] == "goes on\n"
+    assert process.returncode == 0
+    assert read_run(tmp_path / "footprint/run").status == "finished"
+
+
+def test_a_signal_before_the_command_starts_ends_it_before(tmp_path: Path) -> None:
+    """Measuring starts first; the run folder is there before the command."""
+    command = [*TRAINWATT, "--quiet", "--", sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "footprint/run/events.jsonl").exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    assert "trainwatt" not in errors
+    assert read_run(tmp_path / "footprint/run").status == "interrupted"
+
+
+def _state(pid: int) -> str:
+    return psutil.Process(pid).status()
+
+
+def _wait_for_state(pid: int, *states: str) -> None:
+    until_s = time.monotonic() + 20
+    while _state(pid) not in states:
+        assert time.monotonic() < until_s, _state(pid)
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="job control of POSIX")
+def test_it_is_stopped_and_continued_with_its_command(tmp_path: Path) -> None:
+    code = "import time; print('ready', flush=True); time.sleep(2); print('done')"
+    # In a group that has a parent in its session, as in a shell: an orphaned one is not stopped.
+    command = [*TRAINWATT, "--quiet", "--", sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        (child,) = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGTSTP)
+        for pid in (process.pid, child.pid):
+            _wait_for_state(pid, psutil.STATUS_STOPPED)
+        process.send_signal(signal.SIGCONT)
+        for pid in (process.pid, child.pid):
+            _wait_for_state(pid, psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING)
+        # Once more, because the handler has to be there again.
+        process.send_signal(signal.SIGTSTP)
+        _wait_for_state(child.pid, psutil.STATUS_STOPPED)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "done\n"
+    assert process.returncode == 0
+    assert read_run(tmp_path / "footprint/run").status == "finished"
 
 
 def test_a_command_may_be_measured_from_within_too(tmp_path: Path) -> None:
