@@ -125,16 +125,20 @@ class Library:
         now_s = time.perf_counter() if clock is None else clock.monotonic()
         machine = Machine(tuple(each for each in boards if isinstance(each, Board)), now_s)
         machine = next((each for each in boards if isinstance(each, Machine)), machine)
-        description = machine.description()
         self._set_clock(clock)
         try:
-            # a surrogate stands for a byte that is no UTF-8, as in a corrupt name
-            if line := self._c.standin_describe(description.encode(errors="surrogateescape")):
-                raise ValueError(f"not understood: {description.splitlines()[line - 1]}")
+            self.change(machine)
             yield machine
         finally:
             self._c.standin_remove()
             self._set_clock(None)
+
+    def change(self, machine: Machine) -> None:
+        """Let boards behave otherwise from now on, such as fail; the machine has the boards and origin of before."""
+        description = machine.description()
+        # a surrogate stands for a byte that is no UTF-8, as in a corrupt name
+        if line := self._c.standin_describe(description.encode(errors="surrogateescape")):
+            raise ValueError(f"not understood: {description.splitlines()[line - 1]}")
 
     def true_j(self, board: int, from_s: float, to_s: float) -> float:
         """Return the true energy between two times of the monotonic clock, as computed in C."""

@@ -84,6 +84,9 @@ class Board:
         counter_reset_s: the counter restarts from 0 at this time, as after a reload of the driver.
         counter_misread_j: value that the counter shows between two times instead of its own.
         counter_misread_from_s, counter_misread_to_s: these times.
+        power_misread_w: value that the power sensor shows between two times instead of its own, also in its samples.
+        power_misread_from_s, power_misread_to_s: these times.
+        samples_ahead_s: seconds by which the times of the samples are ahead of the wall clock; -1e9: all times are 0.
         samples: capacity of the driver's sample buffer; 0: no buffer.
         samples_untidy: True if the buffer is returned newest first, with duplicates and already returned samples.
         module_scope: True for a Grace Hopper, whose counter covers the whole module.
@@ -121,6 +124,10 @@ class Board:
     counter_misread_j: float = 0.0
     counter_misread_from_s: float = math.inf
     counter_misread_to_s: float = math.inf
+    power_misread_w: float = 0.0
+    power_misread_from_s: float = math.inf
+    power_misread_to_s: float = math.inf
+    samples_ahead_s: float = 0.0
     samples: int = 120
     samples_untidy: bool = False
     module_scope: bool = False
@@ -247,6 +254,8 @@ class Machine:
         boards: at most 16.
         origin_s: the boards' time 0 on the monotonic clock (CLOCK_MONOTONIC, `time.perf_counter` on Linux).
         init_error: error code of `nvmlInit`; 0: success.
+        init_hang_to_s: `nvmlInit` does not return before this time after the origin, in real time.
+        reported_count: number of GPUs that the driver claims to have; 0: that of the boards; -1: 2^32 - 1.
         wall_step_at_s, wall_step_s: time after the origin at which the wall clock is set, and the change; the driver's
             older samples keep their timestamps.
         driver: version of the driver.
@@ -255,6 +264,8 @@ class Machine:
     boards: tuple[Board, ...]
     origin_s: float = 0.0
     init_error: int = 0
+    init_hang_to_s: float = -math.inf
+    reported_count: int = 0
     wall_step_at_s: float = -math.inf
     wall_step_s: float = 0.0
     driver: str = "580.65.06"
@@ -270,8 +281,9 @@ class Machine:
 
     def description(self) -> str:
         """Describe the machine to the C library."""
-        lines = [f"driver {self.driver}", f"init_error {int(self.init_error)}"]
-        lines += [f"{key} {getattr(self, key)!r}" for key in ("origin_s", "wall_step_at_s", "wall_step_s")]
+        lines = [f"driver {self.driver}", f"init_error {int(self.init_error)}", f"reported_count {self.reported_count}"]
+        times = ("origin_s", "init_hang_to_s", "wall_step_at_s", "wall_step_s")
+        lines += [f"{key} {getattr(self, key)!r}" for key in times]
         for index in range(len(self.boards)):
             lines += self._named(index).lines()
         return "\n".join(lines) + "\n"

@@ -76,6 +76,10 @@ static double noise(uint64_t x) { /* splitmix64, to -1 ... 1 */
 }
 
 unsigned int sensed_mw(const board_t *board, double renewal_s, int64_t index, double window_s) {
+    if (board->power_misread_from_s <= renewal_s && renewal_s < board->power_misread_to_s) {
+        double misread_mw = board->power_misread_w * 1e3;
+        return misread_mw < 4294967295.0 ? (unsigned int)misread_mw : UINT32_MAX;
+    }
     double mean_w = (true_j(board, renewal_s) - true_j(board, renewal_s - window_s)) / window_s;
     double watts = mean_w * board->gain + board->noise_w * noise((uint64_t)index);
     return (unsigned int)llround(fmax(watts, 0.0) * 1e3);
@@ -99,14 +103,16 @@ int fault_at(const board_t *board, int call, double time_s) {
     return 0;
 }
 
-/* Unresponsive driver: block every call on the board, in real time. */
+/* Unresponsive driver: block every call on the board, in real time, also if the machine is removed meanwhile. */
 static void hang(const board_t *board) {
-    double now = now_s(current);
-    if (now < board->hang_from_s) return;
-    while (now < board->hang_to_s) {
+    const machine_t *machine = current;
+    if (!machine || now_s(machine) < board->hang_from_s) return;
+    while (now_s(machine) < board->hang_to_s) nanosleep(&(struct timespec){0, 5000000}, NULL);
+}
+
+void await_driver(const machine_t *machine) {
+    while (!monotonic_clock && now_s(machine) < machine->init_hang_to_s)
         nanosleep(&(struct timespec){0, 5000000}, NULL);
-        now = now_s(current);
-    }
 }
 
 void take_time(const board_t *board) {
@@ -141,10 +147,12 @@ static const field_t BOARD_FIELDS[] = {
     BOARD(counter_phase_s, "d"), BOARD(counter_start_j, "d"), BOARD(counter_frozen_s, "d"),
     BOARD(counter_reset_s, "d"), BOARD(counter_misread_j, "d"), BOARD(counter_misread_from_s, "d"),
     BOARD(counter_misread_to_s, "d"), BOARD(latency_us, "d"), BOARD(memory_bytes, "d"),
-    BOARD(hang_from_s, "d"), BOARD(hang_to_s, "d"), {NULL, NULL, 0}};
+    BOARD(power_misread_w, "d"), BOARD(power_misread_from_s, "d"), BOARD(power_misread_to_s, "d"),
+    BOARD(samples_ahead_s, "d"), BOARD(hang_from_s, "d"), BOARD(hang_to_s, "d"), {NULL, NULL, 0}};
 
 static const field_t MACHINE_FIELDS[] = {
-    MACHINE(driver, "s"), MACHINE(init_error, "i"), MACHINE(origin_s, "d"), MACHINE(wall_step_at_s, "d"),
+    MACHINE(driver, "s"), MACHINE(init_error, "i"), MACHINE(reported_count, "i"), MACHINE(init_hang_to_s, "d"),
+    MACHINE(origin_s, "d"), MACHINE(wall_step_at_s, "d"),
     MACHINE(wall_step_s, "d"), {NULL, NULL, 0}};
 
 static int set_field(const field_t *fields, void *object, const char *key, const char *values) {

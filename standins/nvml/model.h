@@ -41,13 +41,14 @@ typedef struct {
     double power_refresh_s, power_window_s, instant_window_s, power_phase_s, noise_w, gain, power_limit_w;
     double counter_refresh_s, counter_phase_s, counter_start_j, counter_frozen_s, counter_reset_s;
     double counter_misread_j, counter_misread_from_s, counter_misread_to_s;
+    double power_misread_w, power_misread_from_s, power_misread_to_s, samples_ahead_s;
     double latency_us, memory_bytes, hang_from_s, hang_to_s;
 } board_t;
 
 typedef struct {
     board_t boards[MAX_BOARDS];
-    int board_count, init_error;
-    double origin_s, wall_step_at_s, wall_step_s;
+    int board_count, init_error, reported_count; /* 0: board_count; -1: 2^32 - 1 */
+    double init_hang_to_s, origin_s, wall_step_at_s, wall_step_s;
     int64_t wall_offset_us;
     char driver[TEXT];
 } machine_t;
@@ -78,6 +79,9 @@ uint64_t counted_mj(const board_t *board, double time_s);
 
 /* NVML error code of a kind of call at a time, or 0. */
 int fault_at(const board_t *board, int call, double time_s);
+
+/* Block `nvmlInit` as long as the machine's driver hangs. */
+void await_driver(const machine_t *machine);
 
 /* Delay a call by the latency of the board's driver. */
 void take_time(const board_t *board);

@@ -68,6 +68,7 @@ int nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
     const machine_t *machine = the_machine();
     if (!machine) return DRIVER_NOT_LOADED;
+    await_driver(machine);
     if (machine->init_error) return machine->init_error;
     users++;
     return SUCCESS;
@@ -110,7 +111,8 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) {
 
 int nvmlDeviceGetCount_v2(unsigned int *count) {
     if (!users || !the_machine()) return UNINITIALIZED;
-    *count = (unsigned int)the_machine()->board_count;
+    const machine_t *machine = the_machine();
+    *count = machine->reported_count ? (unsigned int)machine->reported_count : (unsigned int)machine->board_count;
     return SUCCESS;
 }
 
@@ -369,7 +371,7 @@ int nvmlDeviceGetSamples(handle_t device, int type, unsigned long long last_us, 
         int untidy = v.board->samples_untidy;
         int64_t number = untidy ? newest - i + i / 5 : newest - v.board->samples + 1 + i;
         double time_s = v.board->power_phase_s + (double)number * v.board->power_refresh_s;
-        uint64_t stamp_us = wall_us(v.machine, time_s);
+        uint64_t stamp_us = v.board->samples_ahead_s <= -1e9 ? 0 : wall_us(v.machine, time_s + v.board->samples_ahead_s);
         if (stamp_us <= last_us && !untidy) continue;
         samples[found].time_us = untidy && i == v.board->samples - 1 ? 1 : stamp_us;
         samples[found++].value.ui = sensed_mw(v.board, time_s, number, v.board->power_window_s);

@@ -25,7 +25,10 @@ SENSELESS = [0.0, -1.0, math.nan, math.inf, 2.0**32 - 1, (2.0**32 - 1) / 1e3, 2.
 
 
 class Outcome(NamedTuple):
-    """A counter's final joules over time, its total, and what was said about it."""
+    """A counter's final joules over time, its total, and what was said about it.
+
+    While the counter is not believed, what was drawn since is an estimate, and none of the final joules.
+    """
 
     joules: list[float]
     total_j: float
@@ -55,10 +58,13 @@ def measured(
         device=CPU,
     )
     subscription = sampler.subscribe([counter], interval_s=interval_s)
-    joules = []
+    joules, gap_s = [], 0.0
     for _ in range(int(seconds)):
         sampler.advance(1.0)
         final_s = min(clock.now_s, subscription.settled_s())
+        before_s, gap_s = gap_s, subscription.gaps_s.get(CPU.id, 0.0)
+        if gap_s > before_s + 1e-6:
+            continue
         joules.append(subscription.joules_at(final_s)[CPU.id] - subscription.joules_at(BEGIN_S)[CPU.id])
     joules.append(subscription.joules_at(clock.now_s)[CPU.id] - subscription.joules_at(BEGIN_S)[CPU.id])
     return Outcome(joules[:-1], joules[-1], subscription.gaps_s.get(CPU.id, 0.0), subscription.notes.get(CPU.id, ""))

@@ -191,7 +191,7 @@ def test_a_clock_that_jumps_by_hours_gives_a_model_no_joules() -> None:
     assert subscription.gaps_s["ram:1"] == pytest.approx(8 * 3600, rel=0.01)
 
 
-def test_a_source_that_keeps_failing_is_given_up() -> None:
+def test_a_source_that_keeps_failing_is_tried_again_seldom() -> None:
     sampler, clock = sampler_at()
     counter = ScriptedCounter(clock, lambda t: 100 * t)
     sampler.subscribe([counter])
@@ -200,7 +200,7 @@ def test_a_source_that_keeps_failing_is_given_up() -> None:
     run_until(sampler, clock, clock.now_s + 60.0)
     reads = counter.reads
     run_until(sampler, clock, clock.now_s + 60.0)
-    assert counter.reads == reads
+    assert counter.reads - reads <= 4
 
 
 def test_memory_stays_bounded_in_a_run_of_weeks() -> None:

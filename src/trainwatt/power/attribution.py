@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import psutil
-
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Device, Gauge, Meter, Reading, Replaceable
+from trainwatt.power.host.boot_id import process_id
 
 # A judgement: equal use may draw unequal power.
 _RANGE = (0.5, 1.5)
@@ -43,11 +42,10 @@ def our_part(device: Device, by: str) -> Device:
         device: The whole device.
         by: Measure of use that determines the share, e.g. ``"CPU time"``.
     """
-    process = psutil.Process()
     note = f"share of this process and its children by {by}; source of the whole device: {device.source}"
     return replace(
         device,
-        id=f"{device.id}/process-{process.pid}-{process.create_time():.0f}",
+        id=f"{device.id}/{process_id()}",
         method="estimated",
         source=f"our share by {by}",
         low=device.low * _RANGE[0],

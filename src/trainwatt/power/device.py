@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from trainwatt.containment import error_text
 
 Kind = Literal["gpu", "cpu", "ram"]
 Method = Literal["measured", "estimated", "not counted"]
@@ -16,6 +17,8 @@ KINDS: tuple[Kind, ...] = ("gpu", "cpu", "ram")
 # No GPU, no CPU package and no package's memory draws more. The largest of 2025 are rated at 1,400 W (B300), 500 W
 # (EPYC 9965) and about 200 W (12 modules).
 _BOUND_W: dict[Kind, float] = {"gpu": 2_000.0, "cpu": 1_000.0, "ram": 500.0}
+# An estimate may stand for a whole host, and for the hosts of a rack: one of 72 GPUs (GB200 NVL72) is rated at 132 kW.
+_ESTIMATE_BOUND_W = 200_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,11 @@ class Device:
     def bound_w(self) -> float:
         """Highest power in watts that its meter is believed: `max_w`; if unknown, that of its kind.
 
-        Infinite for an estimate, which may stand for a whole host and is bounded by its model.
+        Higher for an estimate, which may stand for a whole host.
         """
         if self.max_w is not None:
             return self.max_w
-        return math.inf if self.method == "estimated" else _BOUND_W.get(self.kind, math.inf)
+        return _ESTIMATE_BOUND_W if self.method == "estimated" else _BOUND_W.get(self.kind, _ESTIMATE_BOUND_W)
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Device:
@@ -203,6 +206,24 @@ class Found:
     meters: tuple[Meter, ...] = ()
     missing: tuple[Missing, ...] = ()
     uncounted: tuple[Device, ...] = ()
+
+    def without_broken(self) -> Found:
+        """Return what was found without the meters that fail to describe their device, which become missing sources."""
+        sound: list[Meter] = []
+        broken: list[Missing] = []
+        for meter in self.meters:
+            source = type(meter).__name__
+            try:
+                described = isinstance(meter.device, Device) and isinstance(meter, (Counter, Gauge))
+                why = "" if described else "it is neither a counter nor a gauge of a device"
+            # A meter may be the user's own.
+            except Exception as error:  # noqa: BLE001
+                why = error_text(error)
+            if why:
+                broken.append(Missing("gpu", source, f"the meter is broken: {why}", warn=True))
+            else:
+                sound.append(meter)
+        return Found(tuple(sound), (*self.missing, *broken), self.uncounted) if broken else self
 
     def __add__(self, other: Found) -> Found:
         return Found(self.meters + other.meters, self.missing + other.missing, self.uncounted + other.uncounted)

@@ -5,20 +5,14 @@ The modules of the sources are imported on demand: a program that only imports a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent import futures
 from pathlib import Path
-from typing import TypeVar
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.containment import error_text
+from trainwatt.errors import ArgumentError
 from trainwatt.power.accelerators import CUDA, Accelerator
 from trainwatt.power.device import KINDS, Found, Kind, Missing, Scope
-
-T = TypeVar("T")
-
-# Eight GPUs that have been in a sleep state take some seconds each to wake up.
-_DRIVER_S = 30.0
 
 
 def discover(
@@ -36,6 +30,9 @@ def discover(
     A hardware counter is preferred; if none can be read, a model is used. With ``scope="process"``, our processes'
     share of each device is counted and marked as an estimate: see :mod:`trainwatt.power.attribution`.
 
+    Each source is a boundary: one that fails, or a driver that does not respond within a second, is named among those
+    that are missing, and costs no other source.
+
     Args:
         kinds: Kinds of device that are wanted.
         scope: The whole machine, or our processes' share of it.
@@ -48,14 +45,12 @@ def discover(
     """
     found = Found()
     if "gpu" in kinds:
-        why = f"the NVIDIA driver has not responded within {_DRIVER_S:g} s"
-        silent = Found(missing=(Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True),))
-        found += _within(_DRIVER_S, lambda: _find_gpus(scope, clock, accelerators or ()), silent)
+        found += _contained("gpu", "NVML", lambda: _find_gpus(scope, clock, accelerators or ()))
     covered = {kind for meter in found.meters for kind in meter.device.covers}
     host_kinds = [kind for kind in kinds if kind != "gpu" and kind not in covered]
     if not host_kinds:
         return found
-    counted = _find_counters(host_kinds, scope, clock, powercap)
+    counted = _contained(host_kinds[0], "RAPL", lambda: _find_counters(host_kinds, scope, clock, powercap))
     counted_kinds = {meter.device.kind for meter in counted.meters}
     rest = [kind for kind in host_kinds if kind not in counted_kinds]
     return found + counted + _find_models(rest, scope, clock, idle_w, full_w)
@@ -67,10 +62,14 @@ def unknown_gpus(accelerators: Sequence[Accelerator]) -> str:
     Args:
         accelerators: GPUs that the user names.
     """
-    from trainwatt.power.nvidia import discovery as nvidia_discovery  # noqa: PLC0415
-
     names = _nvml_names(accelerators)
-    unknown, count = _within(_DRIVER_S, lambda: nvidia_discovery.unknown_names(names or ()), ("", 0))
+    try:
+        from trainwatt.power.nvidia import discovery as nvidia_discovery  # noqa: PLC0415
+
+        unknown, count = nvidia_discovery.unknown_names(names or ())
+    # Then no driver can list them; the reason is given when the run starts.
+    except Exception:  # noqa: BLE001
+        return ""
     if not unknown:
         return ""
     known = f"numbers from 0 to {count - 1}" if count else "no GPU"
@@ -104,36 +103,40 @@ def _find_models(
     kinds: Collection[Kind], scope: Scope, clock: Clock, idle_w: float | None, full_w: float | None
 ) -> Found:
     """Find a model for each kind of device without a counter."""
-    from trainwatt.power.host import cpu_model, ram_model  # noqa: PLC0415
-
     found = Found()
     if "cpu" in kinds:
-        found += cpu_model.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
+        found += _contained("cpu", "CPU model", lambda: _find_cpu_model(scope, clock, idle_w, full_w))
     if "ram" in kinds:
-        found += ram_model.find(scope=scope, clock=clock)
+        found += _contained("ram", "RAM model", lambda: _find_ram_model(scope, clock))
     return found
 
 
-def _within(limit_s: float, find: Callable[[], T], otherwise: T) -> T:
-    """Call a function in a thread of its own, as a driver may never return.
+def _find_cpu_model(scope: Scope, clock: Clock, idle_w: float | None, full_w: float | None) -> Found:
+    from trainwatt.power.host import cpu_model  # noqa: PLC0415
+
+    return cpu_model.find(scope=scope, idle_w=idle_w, full_w=full_w, clock=clock)
+
+
+def _find_ram_model(scope: Scope, clock: Clock) -> Found:
+    from trainwatt.power.host import ram_model  # noqa: PLC0415
+
+    return ram_model.find(scope=scope, clock=clock)
+
+
+def _contained(kind: Kind, source: str, find: Callable[[], Found]) -> Found:
+    """Find the meters of a source; whatever it raises makes it a missing one.
 
     Args:
-        limit_s: Longest time to wait for the driver.
-        find: The function; what it raises is raised here.
-        otherwise: Returned if the driver does not respond in time.
+        kind: Kind of device that it measures.
+        source: Its name.
+        find: Finds its meters.
+
+    Raises:
+        ArgumentError: The user's figures are invalid.
     """
-    answer: futures.Future[T] = futures.Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(find())
-        # Raised again in the thread that waits.
-        except BaseException as error:  # noqa: BLE001
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="trainwatt-discover", daemon=True).start()
     try:
-        return answer.result(limit_s)
-    # In Python 3.10 this is not the builtin TimeoutError.
-    except futures.TimeoutError:
-        return otherwise
+        return find()
+    except ArgumentError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        return Found(missing=(Missing(kind, source, f"the search for it failed: {error_text(error)}", warn=True),))

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainwatt.errors import SourceLostError
+from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Counter, Device
 from trainwatt.sampling.energy_series import Point
 
 # A counter that is stuck for this long while at least this power is drawn is broken.
 _FROZEN_S = 3.0
 _FROZEN_W = 2.0
+# Without a sensor, one that has moved this often is stuck after this multiple of its slowest move: every device draws
+# some power.
+_MOVES = 5
+_SLOWEST = 5.0
 # A sensor averages over at most a second: readings closer together are not independent.
 _INDEPENDENT_S = 1.0
 _LEAST_READINGS = 10
@@ -42,9 +46,9 @@ _STAGES = (_Stage(10.0, 0.25), _Stage(80.0, 1.0), _Stage(320.0, 1.0), _Stage(128
 class CounterCheck:
     """Check of a counter against the power sensor of its device.
 
-    Detects a counter that is stuck, which raises, and one that disagrees with the sensor by more than both accuracies
-    and the sampling of the sensor allow. That gives one warning, and widens the device's range so that it includes the
-    sensor's energy.
+    Detects a counter that is stuck, with or without a sensor, which raises; and one that disagrees with the sensor by
+    more than both accuracies and the sampling of the sensor allow, which gives one warning, and widens the device's
+    range so that it includes the sensor's energy.
 
     Args:
         meter: The counter.
@@ -53,6 +57,8 @@ class CounterCheck:
     def __init__(self, meter: Counter) -> None:
         self._meter = meter
         self._changed_s = self._last_j = math.nan
+        self._moves = 0
+        self._slowest_s = 0.0
         self._watts: list[float] = []
         self._first: Point | None = None
         self._next_s = -math.inf
@@ -74,11 +80,17 @@ class CounterCheck:
             self._device = replace(device, low=low, high=high)
         return self._device
 
+    @property
+    def moved(self) -> bool:
+        """True if the counter has shown more than one value; an estimate may well stand still."""
+        return self._moves > 1 or self._meter.device.method == "estimated"
+
     def add(self, time_s: float, joules: float) -> str:
         """Add a reading, and return a warning or an empty string.
 
         Raises:
             SourceLostError: The counter is stuck while power is drawn.
+            SourceError: The counter is stuck, and there is no sensor.
         """
         self._watch(time_s, joules)
         if self._stage is None or time_s < self._next_s or (watts := self._sensed_w()) is None:
@@ -100,18 +112,36 @@ class CounterCheck:
 
     def _sensed_w(self) -> float | None:
         """Read the sensor; None if there is none or if its reading makes no sense."""
-        watts = self._meter.watts()
-        return watts if watts is not None and 0 <= watts <= _SENSELESS * self._meter.device.bound_w else None
+        try:
+            watts = self._meter.watts()
+            return watts if watts is not None and 0 <= watts <= _SENSELESS * self._meter.device.bound_w else None
+        # The sensor only checks the counter.
+        except Exception:  # noqa: BLE001
+            return None
 
     def _watch(self, time_s: float, joules: float) -> None:
         if joules != self._last_j:
+            if self._moves:
+                self._slowest_s = max(self._slowest_s, min(time_s - self._changed_s, _FROZEN_S))
+            self._moves += 1
             self._changed_s, self._last_j = time_s, joules
         elif time_s - self._changed_s > _FROZEN_S:
-            watts = self._sensed_w()
-            if watts is not None and watts > _FROZEN_W:
-                missed_j = watts * (time_s - self._changed_s)
+            self._judge_frozen(time_s)
+
+    def _judge_frozen(self, time_s: float) -> None:
+        frozen_s = time_s - self._changed_s
+        watts = self._sensed_w()
+        if watts is not None:
+            if watts > _FROZEN_W:
+                missed_j = min(watts, self._meter.device.bound_w) * frozen_s
                 raise SourceLostError(f"its energy counter is stuck while {watts:.0f} W are drawn", missed_j)
             self._changed_s = time_s
+        elif self._has_moved_often and frozen_s > max(_FROZEN_S, _SLOWEST * self._slowest_s):
+            raise SourceError("its energy counter is stuck", since_s=self._changed_s)
+
+    @property
+    def _has_moved_often(self) -> bool:
+        return self._meter.device.method == "measured" and self._moves >= _MOVES
 
     def _compare(self, counted_w: float, seconds: float) -> str:
         sensed_w = statistics.fmean(self._watts)

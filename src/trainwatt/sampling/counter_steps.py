@@ -90,6 +90,7 @@ class CounterSteps:
 
     Args:
         meter: The counter; only its properties are used. The bound of its device's power may change.
+        origin_j: Cumulative joules at the first reading.
 
     Attributes:
         counted_j: Cumulative joules, from an arbitrary origin. They fall if a misread value was believed at first; the
@@ -99,8 +100,8 @@ class CounterSteps:
         restarts: Number of times that the counter has continued from a new origin.
     """
 
-    def __init__(self, meter: Counter) -> None:
-        self.counted_j = 0.0
+    def __init__(self, meter: Counter, origin_j: float = 0.0) -> None:
+        self.counted_j = origin_j
         self.unseen_s = 0.0
         self.fills_s = UNKNOWN_S
         self.restarts = 0
@@ -109,14 +110,14 @@ class CounterSteps:
         self._wraps_at_j = meter.wraps_at_j
         self._slack_s = 2 * meter.refresh_s + _SLACK_S
         self._settle_s = max(_SETTLE_S, 5 * meter.refresh_s)
-        self._point_j = 0.0
+        self._point_j = origin_j
         self._last: _Value | None = None
         self._read: _Reading | None = None
         self._values: deque[_Value] = deque(maxlen=_VALUES)
         self._peak_w = 0.0
         self._suspects: list[_Reading] = []
         self._said: set[str] = set()
-        self._warnings: list[str] = []
+        self._warnings: list[tuple[str, str]] = []
 
     @property
     def _bound_w(self) -> float:
@@ -127,8 +128,10 @@ class CounterSteps:
         """True if values have been refused and the next readings decide what they were."""
         return bool(self._suspects)
 
-    def warnings(self) -> list[str]:
-        """Return the new warnings, each kind once."""
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Return the new warnings and their kinds, each kind once."""
+        if not self._warnings:
+            return ()
         warnings, self._warnings = self._warnings, []
         return warnings
 
@@ -143,13 +146,10 @@ class CounterSteps:
         Raises:
             SourceError: The counter cannot have counted this; the next readings decide what it was.
         """
-        reading = _Reading(before_s, after_s, raw_j)
-        if not (math.isfinite(raw_j) and raw_j >= 0):
-            self._warn_misread(raw_j)
-            raise SourceError(f"its energy counter reads {raw_j:g} J")
+        reading = self._checked(before_s, after_s, raw_j)
         if self._last is None:
-            return (self._set(reading, 0.0),)
-        found = self._continued(self._last, reading)
+            return (self._set(reading, self.counted_j),)
+        found = None if self._repeats(reading) else self._continued(self._last, reading)
         if found is None:
             return self._suspect(self._last, reading)
         value, step = found
@@ -162,13 +162,30 @@ class CounterSteps:
         return (self._set(reading, value.total_j + step.joules),)
 
     def skip(self, before_s: float, after_s: float, raw_j: float) -> None:
-        """Continue from a reading without the joules since the last one, which are not known."""
-        reading = _Reading(before_s, after_s, raw_j)
+        """Continue from a reading without the joules since the last one, which are not known.
+
+        Raises:
+            SourceError: It is no reading of a counter.
+        """
+        reading = self._checked(before_s, after_s, raw_j)
         if self._read is not None:
             self.unseen_s += reading.time_s - self._read.time_s
         self._values.clear()
         self._suspects = []
         self._set(reading, self.counted_j)
+
+    def _checked(self, before_s: float, after_s: float, raw_j: float) -> _Reading:
+        """Return a reading if it can be one of a counter."""
+        if not (math.isfinite(raw_j) and raw_j >= 0):
+            self._warn_misread(raw_j)
+            raise SourceError(f"its energy counter reads {raw_j:g} J")
+        if self._read is not None and after_s < self._read.before_s:
+            raise SourceError(f"the clock of its readings went back by {self._read.before_s - after_s:.3g} s")
+        return _Reading(before_s, after_s, raw_j)
+
+    def _repeats(self, reading: _Reading) -> bool:
+        """Return True for a refused value that does not move: time alone does not make it possible."""
+        return self._measured and bool(self._suspects) and self._suspects[-1].raw_j == reading.raw_j
 
     def _continued(self, last: _Value, reading: _Reading) -> tuple[_Value, _Step] | None:
         """Return the value from which the counter has continued to a reading, and the step from it; None if none."""
@@ -303,4 +320,4 @@ class CounterSteps:
     def _warn(self, kind: str, warning: str) -> None:
         if kind not in self._said:
             self._said.add(kind)
-            self._warnings.append(warning)
+            self._warnings.append((kind, warning))

@@ -74,6 +74,10 @@ class EnergySeries:
         """End the series: the device is lost, and no energy is counted after this time."""
         self._closed_s = time_s
 
+    def reopen(self) -> None:
+        """Continue a series that was closed: the device can be read again."""
+        self._closed_s = None
+
     def settled_s(self, lookahead: int) -> float:
         """Return the time up to which energies are final.
 

@@ -20,6 +20,9 @@ _CURRENT_S = 0.015
 # Two readings of a gauge that are further apart leave a gap, filled with the mean power of both readings unless it is
 # longer than `UNKNOWN_S`.
 _UNSEEN_S = 3.0
+# A reading of the future, or from so long ago that it cannot be new, has a wrong time.
+_EARLY_S = 0.1
+_OLDEST_S = 60.0
 # No process is blocked for this long: the machine was suspended, even if its clock continued.
 _ASLEEP_S = 1800.0
 # While it is undecided what a refused value was, a counter is read at least this often.
@@ -39,6 +42,11 @@ class Reader(Protocol):
     @property
     def current(self) -> bool:
         """True if a reading gives the energy at the time of the reading itself, without a delay."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False for a counter that has not moved yet, and so may be stuck."""
         ...
 
     @property
@@ -75,8 +83,8 @@ class Reader(Protocol):
         """
         ...
 
-    def warning(self) -> str:
-        """Return a warning for the user, once; otherwise an empty string."""
+    def warnings(self) -> Sequence[tuple[str, str]]:
+        """Return the new warnings for the user, each with its kind; each kind is returned once."""
         ...
 
 
@@ -85,13 +93,17 @@ class CounterReader:
 
     Handles wrap-arounds, resets and misread values, learns the update interval, and checks the counter against a power
     sensor.
+
+    Args:
+        meter: The counter.
+        origin: Last point of the previous reader of the same device, if any: the first reading has its joules.
     """
 
-    def __init__(self, meter: Counter) -> None:
+    def __init__(self, meter: Counter, origin: Point | None = None) -> None:
         self._meter = meter
         self._refresh = RefreshClock(0.0 if self.current else meter.refresh_s)
         self._check = CounterCheck(meter)
-        self._steps = CounterSteps(meter)
+        self._steps = CounterSteps(meter, origin.joules if origin else 0.0)
         self._read_s: float | None = None
         self._warning = ""
         self._longest_s = math.inf
@@ -105,6 +117,11 @@ class CounterReader:
     def current(self) -> bool:
         """See :class:`Reader`."""
         return self._meter.refresh_s <= _CURRENT_S
+
+    @property
+    def alive(self) -> bool:
+        """See :class:`Reader`."""
+        return self._check.moved
 
     @property
     def lookahead(self) -> int:
@@ -147,11 +164,13 @@ class CounterReader:
         next_s = self._refresh.next_read_s(now_s, min_gap_s) or plain_s
         return min(next_s, now_s + max(min_gap_s, _DECIDE_S)) if self._steps.undecided else next_s
 
-    def warning(self) -> str:
+    def warnings(self) -> Sequence[tuple[str, str]]:
         """See :class:`Reader`."""
-        warnings = [*self._steps.warnings(), *filter(None, (self._warning,))]
-        self._warning = ""
-        return "; ".join(warnings)
+        warnings = self._steps.warnings()
+        if self._warning:
+            warnings = (*warnings, ("disagrees", self._warning))
+            self._warning = ""
+        return warnings
 
     def _was_asleep(self, time_s: float) -> bool:
         """Return True if the machine was suspended: a model would count on regardless, so no energy is added."""
@@ -168,6 +187,7 @@ class GaugeReader:
     """
 
     current = False
+    alive = True
     lookahead = 0
     provisional = ()
 
@@ -177,10 +197,10 @@ class GaugeReader:
         self._meter = meter
         self._last = origin
         self._watts: float | None = None
-        # Last reading that was refused, and not yet followed by one that was believed.
-        self._refused_w: float | None = None
-        self._warning = ""
-        self._warned = False
+        # Last reading that was refused, in words, unless one that was believed has followed.
+        self._refused: str = ""
+        self._said: set[str] = set()
+        self._warnings: list[tuple[str, str]] = []
         self._uneven = random.Random(0)  # noqa: S311
 
     @property
@@ -188,33 +208,44 @@ class GaugeReader:
         """See :class:`Reader`."""
         return self._meter.device
 
-    def read(self, clock: Clock) -> Iterable[Point]:  # noqa: ARG002
+    def read(self, clock: Clock) -> Iterable[Point]:
         """See :class:`Reader`. A reading that the device cannot draw is a gap, filled by its neighbours."""
         points, bound_w = [], self.device.bound_w
         for time_s, watts in self._meter.readings():
-            if not (0 <= watts <= bound_w and math.isfinite(time_s)):
-                self._refuse(watts)
+            ahead_s = time_s - clock.monotonic()
+            if not 0 <= watts <= bound_w:
+                self._refuse("value", f"{watts:.6g} W, which it cannot draw")
+            elif not -_OLDEST_S - self._meter.max_gap_s <= ahead_s <= _EARLY_S:
+                self._refuse("time", f"a power of {abs(ahead_s):.3g} s {'from now' if ahead_s > 0 else 'ago'}")
             elif self._last is None or time_s > self._last.time_s:
                 points.append(self._add(time_s, watts))
-        if self._refused_w is not None and not points:
-            raise SourceError(f"its power sensor reads {self._refused_w:g} W")
+        if not points:
+            self._complain(clock.monotonic())
         return points
+
+    def _complain(self, now_s: float) -> None:
+        """Raise if the sensor has nothing but refused readings, or nothing for long."""
+        if self._refused:
+            raise SourceError(f"its power sensor reads {self._refused}")
+        if self._last is not None and now_s - self._last.time_s > self._seldom_s + self._meter.max_gap_s:
+            why = f"its power sensor has given no new reading for {now_s - self._last.time_s:.0f} s"
+            raise SourceError(why, since_s=self._last.time_s)
 
     def _add(self, time_s: float, watts: float) -> Point:
         since_s = time_s - self._last.time_s if self._last else 0.0
         mean_w = watts if self._watts is None else (watts + self._watts) / 2
-        if since_s > self._seldom_s or self._refused_w is not None:
+        if since_s > self._seldom_s or self._refused:
             self.unseen_s += since_s
         known_s = 0.0 if since_s > max(UNKNOWN_S, 3 * self._seldom_s) else since_s
         self._last = Point(time_s, (self._last.joules if self._last else 0.0) + mean_w * known_s)
-        self._watts, self._refused_w = watts, None
+        self._watts, self._refused = watts, ""
         return self._last
 
-    def _refuse(self, watts: float) -> None:
-        self._refused_w = watts
-        if not self._warned:
-            self._warned = True
-            self._warning = f"its power sensor read {watts:.6g} W, which it cannot draw; such readings are not used"
+    def _refuse(self, kind: str, what: str) -> None:
+        self._refused = what
+        if kind not in self._said:
+            self._said.add(kind)
+            self._warnings.append((kind, f"its power sensor read {what}; such readings are not used"))
 
     def next_s(self, now_s: float, interval_s: float, min_gap_s: float) -> float:
         """See :class:`Reader`."""
@@ -222,10 +253,10 @@ class GaugeReader:
         self._seldom_s = max(_UNSEEN_S, 3 * gap_s, 3 * min_gap_s)
         return now_s + max(min_gap_s, gap_s * (1 + self._uneven.uniform(-_JITTER, _JITTER)))
 
-    def warning(self) -> str:
+    def warnings(self) -> Sequence[tuple[str, str]]:
         """See :class:`Reader`."""
-        warning, self._warning = self._warning, ""
-        return warning
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
 
 def reader_for(meter: Meter, origin: Point | None = None) -> Reader:
@@ -233,6 +264,6 @@ def reader_for(meter: Meter, origin: Point | None = None) -> Reader:
 
     Args:
         meter: The counter or gauge.
-        origin: Last point of the previous reader of the same device, if any; a counter needs none.
+        origin: Last point of the previous reader of the same device, if any.
     """
-    return CounterReader(meter) if isinstance(meter, Counter) else GaugeReader(meter, origin)
+    return CounterReader(meter, origin) if isinstance(meter, Counter) else GaugeReader(meter, origin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -10,11 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.containment import Failures
 from trainwatt.power.device import Device, Meter
 from trainwatt.sampling.channel import Channel
-from trainwatt.sampling.watchdog import Watchdog
-
-_log = logging.getLogger("trainwatt")
+from trainwatt.sampling.watchdog import Called, Watchdog
+from trainwatt.signals.flag import Flag
 
 _MIN_WAKE_GAP_S = 0.005
 _NOTIFY_S = 0.2
@@ -41,11 +40,14 @@ class Subscription:
         on_tick: Callback, called every 0.2 s or so in the sampler's thread.
         reads_first: Returns True if the next call of `on_tick` shows the energy, so that meters should be read before.
         floor_s: Earliest time that the run may still ask for; earlier points may be dropped.
+        unresponsive: True while `on_tick` does not return, such as from a disk; it is then not called again.
     """
 
     def __init__(self, sampler: Sampler, channels: list[Channel], interval_s: float) -> None:
         self._sampler = sampler
         self._channels = channels
+        self._failures = Failures()
+        self.unresponsive = False
         self.interval_s = interval_s
         self.on_tick: Callable[[], object] = _nothing
         self.reads_first: Callable[[], object] = _nothing
@@ -101,7 +103,7 @@ class Subscription:
             return all(
                 channel.series.points_since(time_s) >= count
                 for channel in self._channels
-                if channel.device.method == "measured" and channel.due_s < math.inf
+                if channel.device.method == "measured" and not channel.lost
             )
 
     def wake(self) -> None:
@@ -138,6 +140,22 @@ class Subscription:
         """Release the devices. The sampler stops with its last subscription."""
         self._sampler.release(self)
 
+    def shows_first(self) -> bool:
+        """Return what `reads_first` returns; False if it fails."""
+        return self._failures.result("the question if figures are due", lambda: bool(self.reads_first()), default=False)
+
+    def notify(self) -> None:
+        """Call `on_tick`. Whatever it raises is logged, once per run."""
+        with self._failures.contained("the recording of energies", "it is tried again at the next reading"):
+            self.on_tick()
+
+    def mark_unresponsive(self, since_s: float) -> None:  # noqa: ARG002
+        """Record that `on_tick` has not returned: other runs and all meters continue without it."""
+        self.unresponsive = True
+
+    def report_unresponsive(self) -> None:
+        """Do nothing: the disk that it waits for is reported by what writes to it."""
+
     def uses(self, channel: Channel) -> bool:
         """Return True if this subscription includes a channel."""
         return channel in self._channels
@@ -147,7 +165,8 @@ class Sampler:
     """Reads meters in a background thread and keeps the joules of each device over time.
 
     A training thread never reads a meter: it asks for the energy between two of its timestamps. If a driver is
-    unresponsive, a `Watchdog` starts another thread for the other meters.
+    unresponsive, a `Watchdog` starts another thread for the other meters. Each meter and each run is a boundary: what
+    one raises, or how long it takes, costs no other.
 
     Args:
         clock: Source of the time.
@@ -160,9 +179,10 @@ class Sampler:
         self._threaded = threaded
         self._channels: dict[Device, Channel] = {}
         self._subscriptions: list[Subscription] = []
-        self._wake = threading.Event()
+        self._wake = Flag()
         self._ticked = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._failures = Failures()
         self._watchdog = Watchdog(clock, self.lock, self._start_thread)
         self._past_cpu_s = 0.0
         self._threads_cpu_s: dict[threading.Thread, float] = {}
@@ -190,7 +210,7 @@ class Sampler:
             interval_s: Longest time between two readings.
         """
         with self.lock:
-            channels = [self._channels.setdefault(meter.device, Channel(meter)) for meter in meters]
+            channels = [channel for meter in meters if (channel := self._channel_of(meter))]
             subscription = Subscription(self, channels, interval_s)
             self._subscriptions.append(subscription)
             if self._threaded and self._thread is None:
@@ -259,9 +279,9 @@ class Sampler:
         Returns:
             Time of the next reading on the monotonic clock; ``math.inf`` if there is none.
         """
-        if self._notification_is_due() and any(each.reads_first() for each in self._subscriptions):
+        if self._notification_is_due() and any(each.shows_first() for each in self._subscriptions.copy()):
             self._asked_s = self.clock.monotonic()
-        for channel in list(self._channels.values()):
+        for channel in self._in_order():
             if self._superseded():
                 return math.inf
             if not channel.unresponsive and self._should_read(channel, woken=woken):
@@ -273,13 +293,29 @@ class Sampler:
                 (channel.due_s for channel in self._channels.values() if not channel.unresponsive), default=math.inf
             )
 
+    def _channel_of(self, meter: Meter) -> Channel | None:
+        """Return the channel of a meter, a new one unless its device is read already; None if the meter is broken."""
+        try:
+            channel = self._channels.get(meter.device) or Channel(meter)
+            self._channels[meter.device] = channel
+        except Exception:  # noqa: BLE001
+            self._failures.failed(f"a meter, {type(meter).__name__},", "its device is not counted")
+            return None
+        return channel
+
+    def _in_order(self) -> list[Channel]:
+        """Return the channels; last those of a source that is unresponsive for another device, and may be for all."""
+        channels = list(self._channels.values())
+        silent = {channel.device.source for channel in channels if channel.unresponsive}
+        return sorted(channels, key=lambda channel: channel.device.source in silent) if silent else channels
+
     def _should_read(self, channel: Channel, *, woken: bool) -> bool:
         now_s = self.clock.monotonic()
         if now_s >= channel.due_s:
             return True
         asked = channel.read_s < self._asked_s and channel.is_prompt(now_s)
         early = asked or (woken and channel.current) or self._settling
-        return early and channel.due_s < math.inf and now_s - channel.read_s > _MIN_WAKE_GAP_S
+        return early and not channel.lost and now_s - channel.read_s > _MIN_WAKE_GAP_S
 
     def _prune(self) -> None:
         """Drop the points that no subscription may still ask for."""
@@ -296,18 +332,22 @@ class Sampler:
         """Let the runs record final energies."""
         if self._notification_is_due():
             self._notified_s = self.clock.monotonic()
-            for subscription in list(self._subscriptions):
-                subscription.on_tick()
+            for subscription in self._subscriptions.copy():
+                if not subscription.unresponsive and not self._superseded():
+                    self._watched(subscription, subscription.notify)
+
+    def _watched(self, called: Called, call: Callable[[], object]) -> None:
+        """Make a call that may not return."""
+        pending = self._watchdog.begin(called)
+        try:
+            call()
+        finally:
+            with self.lock:
+                self._watchdog.end(pending)
 
     def _read(self, channel: Channel) -> None:
         began_cpu_s = self._thread_cpu_s()
-        pending = self._watchdog.begin(channel)
-        try:
-            channel.read(self.clock, self.lock)
-        finally:
-            with self.lock:
-                channel.unresponsive = False
-                self._watchdog.end(pending)
+        self._watched(channel, lambda: channel.read(self.clock, self.lock))
         cost_s = self._thread_cpu_s() - began_cpu_s
         interval_s = min((each.interval_s for each in self._subscriptions if each.uses(channel)), default=1.0)
         channel.schedule(interval_s, cost_s)
@@ -336,14 +376,15 @@ class Sampler:
 
     def _run(self) -> None:
         while self._thread is threading.current_thread():
-            woken = self._wake.is_set()
-            self._wake.clear()
+            woken = self._wake.take()
             try:
                 next_s = self.tick(woken=woken)
             # If the thread died, the rest of the run would be lost.
-            except Exception:  # noqa: BLE001
-                _log.exception("trainwatt: error in the sampler thread, which continues")
-                next_s = self.clock.monotonic() + 1.0
+            except BaseException:  # noqa: BLE001
+                self._failures.failed("a round of readings", "the next one is made")
+                next_s = self.clock.monotonic() + _MAX_SLEEP_S
+                # Whoever waits for readings asks for them again and again.
+                time.sleep(_MAX_SLEEP_S)
             self._threads_cpu_s[threading.current_thread()] = time.thread_time()
             with self._ticked:
                 self._ticked.notify_all()

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -57,13 +59,16 @@ def test_the_estimate_adds_up_however_seldom_it_is_read(steps, idle_w, dynamic_w
 def test_power_stays_between_idle_and_full_load_even_when_ticks_run_ahead_or_back(steps) -> None:
     clock, load = VirtualClock(0.0), Load()
     estimate = CpuEstimate(DEVICE, idle_w=10, full_w=100, cpus=4, busy_s=load, clock=clock)
-    before_j = estimate.joules()
+    before_j, elapsed_s = estimate.joules(), 0.0
     for interval_s, busy_s in steps:
         clock.now_s += interval_s
+        elapsed_s += interval_s
         load.busy_s += busy_s
-        spent_j = estimate.joules() - before_j
-        assert 10 * interval_s - 1e-6 <= spent_j <= 100 * interval_s + 1e-6
-        before_j += spent_j
+        # What four CPUs cannot have used is refused until the next reading decides.
+        with contextlib.suppress(SourceError):
+            spent_j = estimate.joules() - before_j
+            assert 10 * elapsed_s - 1e-6 <= spent_j <= 100 * elapsed_s + 1e-6
+            before_j, elapsed_s = before_j + spent_j, 0.0
 
 
 def test_ticks_that_ran_ahead_of_the_clock_are_counted_later() -> None:
@@ -77,14 +82,40 @@ def test_ticks_that_ran_ahead_of_the_clock_are_counted_later() -> None:
 
 
 @pytest.mark.parametrize("cpus", [1, 4, 64])
-def test_a_count_far_ahead_of_the_clock_charges_no_rest_afterwards(cpus: int) -> None:
+@pytest.mark.parametrize("off_s", [600.0, -600.0, 2.0**64])
+def test_a_count_that_the_cpus_cannot_have_reached_is_refused_and_then_the_new_origin(cpus: int, off_s: float) -> None:
+    """Half of the CPUs are busy, 60 W, before and after the count jumps."""
     clock, load = VirtualClock(0.0), Load()
+    load.busy_s = 1e4 * cpus
     estimate = CpuEstimate(DEVICE, idle_w=10, full_w=110, cpus=cpus, busy_s=load, clock=clock)
-    load.busy_s += 600.0 * cpus
-    clock.now_s += 60.0
-    assert estimate.joules() == pytest.approx(60 * 110)
-    clock.now_s += 600.0
-    assert estimate.joules() == pytest.approx(60 * 110 + 600 * 10, abs=0.1 * 100 + 1e-6)
+    for second in range(60):
+        load.busy_s += 0.5 * cpus
+        clock.now_s += 1.0
+        if second == 30:
+            # A float of 2^64 has no room for half seconds.
+            load.busy_s = 0.0 if off_s > 1e9 else load.busy_s + off_s * cpus
+            with pytest.raises(SourceError, match="CPU time: went from"):
+                estimate.joules()
+        else:
+            estimate.joules()
+    assert estimate.joules() == pytest.approx(60 * 60)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 2.0**32 - 1, 2.0**64])
+def test_a_count_that_is_misread_once_loses_nothing(value: float) -> None:
+    clock, load = VirtualClock(0.0), Load()
+    load.busy_s = 1e4
+    estimate = CpuEstimate(DEVICE, idle_w=10, full_w=110, cpus=4, busy_s=load, clock=clock)
+    for second in range(60):
+        clock.now_s += 1.0
+        true_s = 1e4 + 2.0 * (second + 1)
+        load.busy_s = value if second == 30 else true_s
+        if second == 30:
+            with pytest.raises(SourceError):
+                estimate.joules()
+        else:
+            estimate.joules()
+    assert estimate.joules() == pytest.approx(60 * 60)
 
 
 def test_more_cpus_than_granted_count_while_they_are_busy() -> None:

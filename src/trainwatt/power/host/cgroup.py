@@ -7,19 +7,23 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from trainwatt.power.host.pseudo_file import KeptFile
+from trainwatt.power.host.pseudo_file import KeptFile, is_file, is_folder, read_text, text_or_empty
 from trainwatt.units import MICRO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
 
 REMEDY = 'scope="process" counts only the share of this process and its children; or set a limit'
 """Advice if a container or a job has no limit."""
 
 _NANO = 1e-9
 _STAT_BYTES = 16_384
+# Digits of the largest number of 64 bits.
+_DIGITS = 20
 _PROCESSES = "cgroup.procs"
 
 # Inodes of the machine's first namespaces: Linux, include/linux/proc_ns.h.
@@ -109,8 +113,8 @@ def cpu_quota(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys"))
     """
     cpuacct = _mount("cpuacct", proc_root, sys_root)
     quotas = [
-        *(quota for group in _groups("", proc_root, sys_root) if (quota := _quota_v2(group))),
-        *(quota for group in _groups("cpu", proc_root, sys_root) if (quota := _quota_v1(group, cpuacct.top))),
+        *(quota for group in _groups("", proc_root, sys_root) if (quota := _or_none(_quota_v2, group))),
+        *(quota for group in _groups("cpu", proc_root, sys_root) if (quota := _or_none(_quota_v1, group, cpuacct.top))),
     ]
     return min(quotas, key=lambda quota: quota.cpus, default=None)
 
@@ -128,8 +132,9 @@ def memory_limit(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys
         *(group.folder / "memory.max" for group in _groups("", proc_root, sys_root)),
         *(group.folder / "memory.limit_in_bytes" for group in _groups("memory", proc_root, sys_root)),
     ]
-    limits = [_memory_limit(file.parent, int(text)) for file in files if (text := _text(file)).isdigit()]
-    return min(limits, key=lambda limit: limit.limit_bytes, default=None)
+    numbers = [(file.parent, int(text)) for file in files if (text := text_or_empty(file)[:_DIGITS]).isdecimal()]
+    limits = [_or_none(_memory_limit, folder, number) for folder, number in numbers if number > 0]
+    return min(filter(None, limits), key=lambda limit: limit.limit_bytes, default=None)
 
 
 def own_group(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> CpuGroup | None:
@@ -145,7 +150,7 @@ def own_group(*, proc_root: Path = Path("/proc"), sys_root: Path = Path("/sys"))
         group = next(_groups(controller, proc_root, sys_root), None)
         if group is None or not group.ours or _contains_groups(group.folder):
             continue
-        if (busy_s := _busy_clock(group.folder)) and (group.folder / _PROCESSES).is_file():
+        if (busy_s := _busy_clock(group.folder)) and is_file(group.folder / _PROCESSES):
             return CpuGroup(busy_s, functools.partial(_pids, group.folder / _PROCESSES))
     return None
 
@@ -176,7 +181,7 @@ def container(*, environ: Mapping[str, str] = os.environ, proc_root: Path = Path
         environ: Environment variables.
         proc_root: Mount point of procfs.
     """
-    paths = _text(proc_root / "self/cgroup")
+    paths = text_or_empty(proc_root / "self/cgroup")
     if environ.get(_POD_VARIABLE) or _POD_PATH.search(paths):
         return "Kubernetes pod"
     isolated = any(_namespace(proc_root, kind) not in ("", host) for kind, host in _HOSTS.items())
@@ -186,12 +191,12 @@ def container(*, environ: Mapping[str, str] = os.environ, proc_root: Path = Path
 
 
 def _pids(file: Path) -> frozenset[int]:
-    return frozenset(map(int, file.read_text(encoding="ascii").split()))
+    return frozenset(map(int, read_text(file).split()))
 
 
 def _contains_groups(folder: Path) -> bool:
     try:
-        return any(child.is_dir() for child in folder.iterdir())
+        return any(is_folder(child) for child in folder.iterdir())
     except OSError:
         return True
 
@@ -228,12 +233,12 @@ def _groups(controller: str, proc_root: Path, sys_root: Path) -> Iterator[_Group
     """
     path = _group_path(controller, proc_root)
     mount = _mount(controller, proc_root, sys_root)
-    if path is None or not mount.top.is_dir():
+    if path is None or not is_folder(mount.top):
         return
     parts, known = _below(path, mount)
     folders = [mount.top.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
     for folder in folders:
-        if folder.is_dir():
+        if is_folder(folder):
             yield _Group(folder, mount.top, ours=known or _holds_us(folder))
 
 
@@ -247,25 +252,25 @@ def _below(path: Sequence[str], mount: _Mount) -> tuple[Sequence[str], bool]:
     root = list(mount.root)
     if list(path[: len(root)]) == root and ".." not in path[len(root) :]:
         below = path[len(root) :]
-        if mount.top.joinpath(*below[:1]).is_dir():
+        if is_folder(mount.top.joinpath(*below[:1])):
             return below, True
     names = [name for name in path if name != ".."]
     ends = (names[first:] for first in range(len(names) + 1))
-    return next(end for end in ends if mount.top.joinpath(*end[:1]).is_dir()), False
+    return next((end for end in ends if is_folder(mount.top.joinpath(*end[:1]))), []), False
 
 
 def _holds_us(folder: Path) -> bool:
     """Return False if a group and those in it list their processes, and we are none of them."""
     try:
-        lists = [file.read_text(encoding="ascii").split() for file in folder.rglob(_PROCESSES)]
-    except (OSError, ValueError):
+        lists = [read_text(file).split() for file in folder.rglob(_PROCESSES)]
+    except OSError:
         return True
     return not lists or any(str(os.getpid()) in pids for pids in lists)
 
 
 def _group_path(controller: str, proc_root: Path) -> list[str] | None:
     """Return our path in a hierarchy, from lines such as ``4:cpu,cpuacct:/job`` and, for version 2, ``0::/job``."""
-    for line in _text(proc_root / "self/cgroup").splitlines():
+    for line in text_or_empty(proc_root / "self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if controller in controllers.split(","):
             return [part for part in path.split("/") if part]
@@ -274,17 +279,17 @@ def _group_path(controller: str, proc_root: Path) -> list[str] | None:
 
 def _mount(controller: str, proc_root: Path, sys_root: Path) -> _Mount:
     """Find the mount of a hierarchy, whose line is ``… root mount-point … - type source options``; see proc(5)."""
-    for line in _text(proc_root / "self/mountinfo").splitlines():
+    for line in text_or_empty(proc_root / "self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         where, what = before.split(), after.split()
         if len(where) > 4 and len(what) > 2 and _is_hierarchy(controller, what[0], what[2]):
             point = Path(where[4])
             top = sys_root / point.relative_to("/sys") if point.is_relative_to("/sys") else point
-            if top.is_dir():
+            if is_folder(top):
                 return _Mount([part for part in where[3].split("/") if part], top)
     top = sys_root / "fs/cgroup" / controller
     unified = top / "unified"
-    return _Mount([], unified if not controller and unified.is_dir() else top)
+    return _Mount([], unified if not controller and is_folder(unified) else top)
 
 
 def _is_hierarchy(controller: str, kind: str, options: str) -> bool:
@@ -292,17 +297,18 @@ def _is_hierarchy(controller: str, kind: str, options: str) -> bool:
 
 
 def _quota_v2(group: _Group) -> CpuQuota | None:
-    quota, _, period = _text(group.folder / "cpu.max").partition(" ")
+    quota, _, period = text_or_empty(group.folder / "cpu.max").partition(" ")
     return _quota(quota, period, group, group.folder)
 
 
 def _quota_v1(group: _Group, cpuacct: Path) -> CpuQuota | None:
-    quota, period = _text(group.folder / "cpu.cfs_quota_us"), _text(group.folder / "cpu.cfs_period_us")
+    quota = text_or_empty(group.folder / "cpu.cfs_quota_us")
+    period = text_or_empty(group.folder / "cpu.cfs_period_us")
     return _quota(quota, period, group, cpuacct / group.folder.relative_to(group.top))
 
 
 def _quota(quota: str, period: str, group: _Group, counted: Path) -> CpuQuota | None:
-    if not (quota.isdigit() and period.isdigit()):
+    if not all(each.isdecimal() and len(each) <= _DIGITS and int(each) > 0 for each in (quota, period)):
         return None
     busy_s = _busy_clock(counted) if group.ours else None
     return CpuQuota(int(quota) / int(period), busy_s, _group_id(group.folder))
@@ -311,7 +317,7 @@ def _quota(quota: str, period: str, group: _Group, counted: Path) -> CpuQuota | 
 def _busy_clock(folder: Path) -> Callable[[], float] | None:
     """Return a function that reads a group's CPU time; None if it is not counted."""
     usage, stat = folder / "cpuacct.usage", KeptFile(folder / "cpu.stat")
-    if usage.is_file():
+    if is_file(usage):
         kept = KeptFile(usage)
         return lambda: int(kept.read()) * _NANO
     try:
@@ -334,8 +340,9 @@ def _group_id(folder: Path) -> str:
     return f"cgroup-{folder.stat().st_ino}"
 
 
-def _text(file: Path) -> str:
+def _or_none(read: Callable[..., T], *arguments: object) -> T | None:
+    """Read a group; return None if it vanishes meanwhile."""
     try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
+        return read(*arguments)
     except OSError:
-        return ""
+        return None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from trainwatt.power.host import cpu_platform
+from trainwatt.power.host.pseudo_file import read_text
 
 _DATA = Path(__file__).with_name("data")
+# Longest name; the kernel's are up to 64 characters long.
+_LONGEST = 100
 
 _MARK_IN_WORD = re.compile(r"\((?:r|tm)\)(?=-)")
 _NOISE = re.compile(
@@ -176,7 +178,7 @@ def find(*, proc_root: Path = Path("/proc")) -> CpuInfo:
         proc_root: Mount point of procfs; without a file ``cpuinfo`` there, Python's `platform` is used.
     """
     try:
-        return parse_cpuinfo((proc_root / "cpuinfo").read_text(encoding="utf-8", errors="replace"))
+        return parse_cpuinfo(read_text(proc_root / "cpuinfo"))
     except OSError:
         return _from_platform()
 
@@ -189,10 +191,10 @@ def parse_cpuinfo(text: str) -> CpuInfo:
     virtual = "hypervisor" in first.get("flags", "").split()
     siblings = _number(first.get("siblings"))
     return CpuInfo(
-        name=name or platform.machine() or "unknown CPU",
-        vendor=first.get("vendor_id", ""),
+        name=_printable(name) or platform.machine() or "unknown CPU",
+        vendor=_printable(first.get("vendor_id", "")),
         sockets=len(set(values.get("physical id", ()))) or 1,
-        threads=len(values.get("processor", ())) or psutil.cpu_count() or 1,
+        threads=len(values.get("processor", ())) or os.cpu_count() or 1,
         virtual=virtual,
         microarchitecture=architecture,
         chip_threads=siblings if siblings > 0 and not virtual else None,
@@ -335,6 +337,11 @@ def vcpu_watts() -> dict[str, VcpuWatts]:
         }
 
 
+def _printable(text: str) -> str:
+    """Return a name as it can be shown, whatever the firmware has put into it."""
+    return "".join(each for each in text[:_LONGEST] if each.isprintable())
+
+
 def _number(text: str | None) -> int:
     try:
         return int(text or "", 0)
@@ -352,7 +359,7 @@ def _from_platform() -> CpuInfo:
         name=name,
         vendor=vendor,
         sockets=cpu_platform.sockets(),
-        threads=psutil.cpu_count() or 1,
+        threads=os.cpu_count() or 1,
         virtual=cpu_platform.is_virtual(),
         microarchitecture=microarchitecture(name, vendor, family, model, stepping),
     )

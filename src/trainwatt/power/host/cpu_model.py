@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from trainwatt import validation
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.errors import ArgumentError, SourceError
@@ -21,6 +19,7 @@ _SOURCE = "CPU model"
 _PROCESSES = "share of this process and its children by CPU time"
 # The kernel counts CPU time in ticks, and grants a quota in periods of 0.1 s.
 _AHEAD_S = 0.1
+_LATE_S = 1.0
 _IDLE_OF_TDP, _FULL_OF_TDP = 0.10, 0.75
 
 # 90% CI of the true power as a multiple of the estimate: measured for the TDP (see power_line), from the mean error for
@@ -162,7 +161,8 @@ class CpuEstimate:
     machines of `power_line` would be 23 % instead of 25 %, but the energy would depend on the sampling interval.
 
     CPU time that is ahead of the elapsed time, as ticks may be, is counted with the next reading, up to 0.1 s per CPU.
-    The rest is an error of the system's count.
+    A count that the CPUs cannot have reached, or that falls, is refused: if it returns, nothing is lost; if it goes on
+    by itself, it is the new origin, and the time between has the utilisation after it.
 
     Args:
         device: Device that is estimated.
@@ -174,7 +174,7 @@ class CpuEstimate:
         clock: Source of the time.
 
     Raises:
-        OSError, ValueError, psutil.Error: CPU time cannot be read on this machine.
+        Exception: CPU time cannot be read on this machine.
     """
 
     wraps_at_j = None
@@ -203,16 +203,19 @@ class CpuEstimate:
         self._busy_until_s = busy_s()
         self._start_s = self._last_s = clock.monotonic()
         self._counted_s = self._ahead_s = 0.0
+        # Last count that was refused, and its time.
+        self._refused: tuple[float, float] | None = None
 
     def joules(self) -> float:
         """Return the joules since construction.
 
         Raises:
-            SourceError: CPU time could not be read; a later read may succeed.
+            SourceError: CPU time could not be read, or cannot be right; a later read may succeed.
         """
         try:
-            busy_s = self._busy_s()
-        except (OSError, ValueError, psutil.Error) as error:
+            busy_s = float(self._busy_s())
+        # Without procfs, psutil raises errors of many kinds.
+        except Exception as error:
             raise SourceError(f"CPU time: {error}") from error
         now_s = self._clock.monotonic()
         self._count(busy_s, now_s)
@@ -224,13 +227,38 @@ class CpuEstimate:
         return
 
     def _count(self, busy_s: float, now_s: float) -> None:
-        """Add the CPU time since the last reading, up to the elapsed time."""
+        """Add the CPU time since the last reading, up to the elapsed time.
+
+        Raises:
+            SourceError: The CPUs cannot have used it.
+        """
+        if not self._is_possible(busy_s - self._busy_until_s, now_s - self._last_s):
+            self._restart(busy_s, now_s)
+        self._refused = None
         waiting_s = self._ahead_s + max(0.0, busy_s - self._busy_until_s)
         counted_s = min(waiting_s, self._most_cpus * (now_s - self._last_s))
         self._counted_s += counted_s
         self._ahead_s = min(waiting_s - counted_s, _AHEAD_S * self._most_cpus)
         self._busy_until_s = max(self._busy_until_s, busy_s)
         self._last_s = now_s
+
+    def _is_possible(self, busy_s: float, elapsed_s: float) -> bool:
+        # Processes that are found late bring some time along.
+        return -_AHEAD_S * self._most_cpus <= busy_s <= self._most_cpus * (elapsed_s + _LATE_S)
+
+    def _restart(self, busy_s: float, now_s: float) -> None:
+        """Continue from the last count that was refused, if this one goes on from it.
+
+        Raises:
+            SourceError: It does not; the next one decides what it was.
+        """
+        refused, self._refused = self._refused, (busy_s, now_s)
+        if refused is None or not (elapsed_s := now_s - refused[1]) > 0:
+            raise SourceError(f"CPU time: went from {self._busy_until_s:.6g} s to {busy_s:.6g} s")
+        if not self._is_possible(busy_s - refused[0], elapsed_s):
+            raise SourceError(f"CPU time: went from {refused[0]:.6g} s to {busy_s:.6g} s")
+        used = (busy_s - refused[0]) / elapsed_s
+        self._busy_until_s = busy_s - used * (now_s - self._last_s)
 
 
 def find(
@@ -292,7 +320,8 @@ def find(
             most_cpus=share.most_cpus,
             clock=clock,
         )
-    except (OSError, ValueError, psutil.Error) as error:
+    # Without procfs, psutil raises errors of many kinds.
+    except Exception as error:  # noqa: BLE001
         remedy = "" if scope == "process" else 'scope="process"'
         return Found(
             missing=(Missing("cpu", _SOURCE, f"CPU time cannot be read on this machine: {error}", remedy, warn=True),)
@@ -331,12 +360,11 @@ def _joined(*notes: str) -> str:
 
 
 def _our_processes(share: _Share, cpu: cpu_catalog.CpuInfo, clock: Clock, proc_root: Path, sys_root: Path) -> _Share:
-    process = psutil.Process()
     group = cgroup.own_group(proc_root=proc_root, sys_root=sys_root)
     return replace(
         share,
         busy_s=cpu_time.ProcessTreeTime(group=group, clock=clock),
-        suffix=f"/process-{process.pid}-{process.create_time():.0f}",
+        suffix=f"/{boot_id.process_id()}",
         note=_joined(share.note, _PROCESSES),
         most_cpus=cpu.threads,
     )

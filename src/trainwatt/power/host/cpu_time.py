@@ -11,12 +11,14 @@ import psutil
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
 from trainwatt.power.host.process_tree import ProcessTree, own_tree
-from trainwatt.power.host.pseudo_file import KeptFile
+from trainwatt.power.host.pseudo_file import KeptFile, entries, is_file, text_or_empty
 
 if TYPE_CHECKING:
     from trainwatt.power.host.cgroup import CpuGroup
 
 _STAT_BYTES_PER_CPU = 256
+# Linux, NR_CPUS: at most 8,192 on x86.
+_MOST_CPUS = 65_536
 # user, nice, system, irq, softirq. The time of guests is included in user; steal is the time of other guests.
 _BUSY_FIELDS = (1, 2, 3, 6, 7)
 
@@ -33,19 +35,26 @@ def own_cpus(*, proc_root: Path = Path("/proc")) -> frozenset[int] | None:
         proc_root: Mount point of procfs.
     """
     cpus: set[int] = set()
-    for status in (proc_root / "self/task").glob("*/status"):
-        try:
-            lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
-        # The thread has ended.
-        except OSError:
-            continue
-        cpus.update(*(parse_cpu_list(line.split()[1]) for line in lines if line.startswith("Cpus_allowed_list:")))
+    for thread in entries(proc_root / "self/task"):
+        # Empty if the thread has ended.
+        for line in text_or_empty(thread / "status").splitlines():
+            if line.startswith("Cpus_allowed_list:"):
+                try:
+                    cpus |= parse_cpu_list(line.partition(":")[2].strip())
+                except ValueError:
+                    return None
     return frozenset(cpus) or None
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """Parse the kernel's notation of CPU numbers, e.g. ``0-3,8``."""
+    """Parse the kernel's notation of CPU numbers, e.g. ``0-3,8``.
+
+    Raises:
+        ValueError: It is something else, or has more CPUs than any machine.
+    """
     spans = [span.partition("-") for span in text.split(",") if span]
+    if any(int(high or low) >= _MOST_CPUS for low, _, high in spans):
+        raise ValueError(f"{text}: a machine has fewer CPUs")
     return frozenset(cpu for low, _, high in spans for cpu in range(int(low), int(high or low) + 1))
 
 
@@ -67,13 +76,13 @@ class MachineTime:
     def __init__(self, cpus: frozenset[int] | None = None, *, proc_root: Path = Path("/proc")) -> None:
         self._names = {f"cpu{cpu}" for cpu in cpus} if cpus is not None else {"cpu"}
         stat = proc_root / "stat"
-        self._stat = KeptFile(stat, size=_stat_bytes()) if stat.exists() else None
+        self._stat = KeptFile(stat, size=_stat_bytes()) if is_file(stat) else None
 
     def __call__(self) -> float:
         """Return the CPU-seconds so far.
 
         Raises:
-            OSError, ValueError: The system does not report CPU time.
+            Exception: The system does not report CPU time; mostly an OSError, ValueError or IndexError.
         """
         if self._stat is None:
             times = psutil.cpu_times()
@@ -139,10 +148,11 @@ class ProcessTreeTime:
 def _ancestors(pid: int) -> frozenset[int]:
     try:
         return frozenset(parent.pid for parent in psutil.Process(pid).parents())
-    except psutil.Error:
+    # Without procfs, psutil raises errors of many kinds.
+    except Exception:  # noqa: BLE001
         return frozenset()
 
 
 def _stat_bytes() -> int:
     """Return a read size that includes the lines of all CPUs, which come first."""
-    return _STAT_BYTES_PER_CPU * (1 + (psutil.cpu_count() or 1))
+    return _STAT_BYTES_PER_CPU * (1 + (os.cpu_count() or 1))

@@ -13,6 +13,7 @@ from trainwatt.errors import SourceError
 from trainwatt.power.attribution import part_of_use
 from trainwatt.power.host.cpu_time import BusyClock
 from trainwatt.power.host.process_tree import ProcessTree, own_tree
+from trainwatt.power.host.pseudo_file import read_text
 
 # A look at our processes' ids, and one at their memory if that is cheap; an expensive one uses 0.5 % of a core.
 _LOOK_EVERY_S = 1.0
@@ -39,7 +40,8 @@ class CpuShare:
         """See `trainwatt.power.attribution.ShareSince`."""
         try:
             ours_s, everyones_s = (clock() for clock in self._clocks)
-        except (OSError, ValueError, psutil.Error) as error:
+        # Without procfs, psutil raises errors of many kinds.
+        except Exception as error:
             raise SourceError(f"CPU time: {error}") from error
         last_s, self._last_s = self._last_s, (ours_s, everyones_s)
         ours_s, everyones_s = ours_s - last_s[0] + self._ahead_s, everyones_s - last_s[1]
@@ -68,7 +70,7 @@ class OurProcesses:
             self._looked_s = now_s
             try:
                 self._pids = self._tree.recent_pids()
-            except psutil.Error as error:
+            except Exception as error:
                 raise SourceError(f"processes: {error}") from error
         return self._pids
 
@@ -101,7 +103,7 @@ class MemoryShare:
             try:
                 ours = sum(proportional_bytes(pid) for pid in self._processes())
                 self._share = part_of_use(ours, self._used_bytes())
-            except (OSError, ValueError, psutil.Error) as error:
+            except Exception as error:
                 raise SourceError(f"memory in use: {error}") from error
             cost_s = time.thread_time() - began_s
             self._every_s = min(max(_LOOK_EVERY_S, cost_s / _MEMORY_COST), _SELDOM_S)
@@ -115,11 +117,11 @@ def proportional_bytes(pid: int) -> float:
         pid: Id of the process.
     """
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        lines = read_text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
     except OSError:
         try:
             return float(psutil.Process(pid).memory_info().rss)
-        except psutil.Error:
+        except Exception:  # noqa: BLE001
             return 0.0
     kib = {line.split(":")[0]: float(line.split()[1]) for line in lines[1:]}
     return 1024 * (kib["Pss_Anon"] + kib["Pss_Shmem"] if "Pss_Anon" in kib else kib.get("Pss", 0.0))

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import psutil
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.power.host.pseudo_file import is_file
 
 _RANK = "LOCAL_RANK"
 # New processes are searched for at each look, but no more often than this.
@@ -100,7 +101,7 @@ class PsutilTable:
         """See :class:`ProcessTable`."""
         found: set[int] = set()
         for root in roots:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):
                 found.update((root, *(child.pid for child in psutil.Process(root).children(recursive=True))))
         return found
 
@@ -110,7 +111,7 @@ class PsutilTable:
             process = psutil.Process(pid)
             times = process.cpu_times()
             parent, started = process.ppid(), process.create_time()
-        except psutil.Error:
+        except (OSError, psutil.Error):
             return None
         own = os.times()
         waited_s = own.children_user + own.children_system if pid == os.getpid() else 0.0
@@ -308,7 +309,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def _system_table() -> ProcessTable:
-    return Procfs() if Path("/proc/self/stat").exists() else PsutilTable()
+    return Procfs() if is_file(Path("/proc/self/stat")) else PsutilTable()
 
 
 _own: tuple[Clock, ProcessTree] | None = None

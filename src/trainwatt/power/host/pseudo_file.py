@@ -1,4 +1,4 @@
-"""Small kernel file that is read repeatedly."""
+"""Kernel files, which may vanish, be folders, be empty, or never end: read once, or small ones repeatedly."""
 
 from __future__ import annotations
 
@@ -10,6 +10,59 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SMALL_BYTES = 4096
+# The longest is /proc/cpuinfo, with some kilobytes for each of up to a thousand CPUs.
+_MOST_BYTES = 4 * 2**20
+# A pipe in the place of a file must not block. Windows has neither flag.
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of sysfs, procfs or cgroupfs, up to 4 MiB; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        OSError: The file cannot be opened or read.
+    """
+    fd = os.open(path, _FLAGS)
+    parts, left = [], _MOST_BYTES
+    try:
+        while left > 0 and (part := os.read(fd, min(left, 2**16))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def text_or_empty(path: Path) -> str:
+    """Read a file like `read_text`, without white space around it; return "" if that fails."""
+    try:
+        return read_text(path).strip()
+    except OSError:
+        return ""
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def is_folder(path: Path) -> bool:
+    """Return True for a folder; False also if this process may not see it, as pathlib raises then."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Return True for a file; False also if this process may not see it, as pathlib raises then."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 class KeptFile:
@@ -55,7 +108,7 @@ class KeptFile:
 
     def _reopen(self) -> str:
         self.close()
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(self.path, _FLAGS)
         return os.pread(self._fd, self._size, 0).decode("ascii", "replace")
 
     def __del__(self) -> None:

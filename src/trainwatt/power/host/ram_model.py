@@ -104,10 +104,9 @@ def find(
         proc_root: Mount point of procfs.
         sys_root: Mount point of sysfs.
     """
-    try:
-        total_bytes = psutil.virtual_memory().total
-    except (OSError, RuntimeError, psutil.Error) as error:
-        return Found(missing=(Missing("ram", "RAM model", f"the size of the memory cannot be read: {error}"),))
+    total_bytes = _total_bytes()
+    if total_bytes is None:
+        return Found(missing=(Missing("ram", "RAM model", "the system does not report the size of the memory"),))
     ours = _ours(total_bytes, environ, proc_root, sys_root)
     watts = model(total_bytes / _BYTES_PER_GB, virtual=cpu_catalog.find(proc_root=proc_root).virtual)
     ours_bytes = ours.limit_bytes
@@ -172,6 +171,19 @@ def _unlimited(ours: cgroup.MemoryLimit, environ: Mapping[str, str], proc_root: 
 
 def _proportional_bytes(pids: Collection[int]) -> int:
     return int(sum(process_share.proportional_bytes(pid) for pid in pids))
+
+
+def _total_bytes() -> int | None:
+    """Return the installed memory; None if the system does not report it."""
+    try:
+        return int(psutil.virtual_memory().total) or None
+    # Without procfs, psutil raises errors of many kinds.
+    except Exception:  # noqa: BLE001
+        pages = getattr(os, "sysconf_names", {})
+        if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(pages):
+            return None
+        total_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return total_bytes if total_bytes > 0 else None
 
 
 def _used_bytes() -> int:

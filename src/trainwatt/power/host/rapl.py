@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from trainwatt.power import attribution
 from trainwatt.power.device import Device, Found, Kind, Meter, Missing
 from trainwatt.power.host import boot_id as boot
 from trainwatt.power.host import cgroup, cpu_catalog, cpu_time, process_share
-from trainwatt.power.host.pseudo_file import KeptFile
+from trainwatt.power.host.pseudo_file import KeptFile, entries, is_folder, read_text, text_or_empty
 from trainwatt.units import MICRO
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ _MOST_W = 1_000.0
 _MOST_OF_TDP = 3.0
 _LEAST_MAX_W = 250.0
 _LONGEST_GAP_S = 30.0
+# The smallest range is 65.5 kJ; less than a second's worth could not be followed.
+_LEAST_RANGE_J = 1_000.0
+# Those of 2^64.
+_DIGITS = 20
 # Source: Intel SDM vol. 3B, "RAPL interfaces".
 _REFRESH_S = 0.001
 
@@ -41,10 +46,10 @@ _REFRESH_S = 0.001
 _AGREE_S = 2 * _REFRESH_S
 # They show one counter if they still agree after this multiple of that energy: no two packages are so alike.
 _ALIKE = 1_000.0
-# They show different counters if they disagree in this many readings in a row ...
+# They show different counters if they disagree in this many readings in a row, in each of which both have moved ...
 _DISAGREE = 3
-# ... or once by this fraction of the energy since the start, and this multiple of the energy within which they agree.
-_APART, _FAR = 0.25, 10.0
+# ... or twice by this fraction of the energy since the start, and this multiple of the energy within which they agree.
+_APART, _FAR, _FAR_TWICE = 0.25, 10.0, 2
 
 _GRANT = """\
 # until the next reboot:
@@ -87,10 +92,12 @@ class RaplCounter:
         self.device = device
         self.zone = zone
         self._energy_uj = KeptFile(path / "energy_uj")
-        self.wraps_at_j = int(KeptFile(path / "max_energy_range_uj").read()) * MICRO
+        self.wraps_at_j = _joules(read_text(path / "max_energy_range_uj"))
+        if self.wraps_at_j < _LEAST_RANGE_J:
+            raise ValueError(f"{path}: its counter wraps around at {self.wraps_at_j:g} J, which no counter does")
         self.max_gap_s = max_gap_s(self.wraps_at_j)
         self.refresh_s = _REFRESH_S
-        int(self._energy_uj.read())
+        _joules(self._energy_uj.read())
 
     def joules(self) -> float:
         """Read the counter in joules, which starts again from 0 at ``wraps_at_j``.
@@ -100,7 +107,7 @@ class RaplCounter:
             SourceLostError: The zone is gone.
         """
         try:
-            return int(self._energy_uj.read()) * MICRO
+            return _joules(self._energy_uj.read())
         except ValueError as error:
             raise SourceError(f"{self._energy_uj.path}: {error}") from error
         except OSError as error:
@@ -110,6 +117,17 @@ class RaplCounter:
     def watts(self) -> None:
         """Return None: there is no second sensor."""
         return
+
+
+def _joules(microjoules: str) -> float:
+    """Parse the number of a zone's file.
+
+    Raises:
+        ValueError: It is none of 64 bits.
+    """
+    if len(text := microjoules.strip()) > _DIGITS:
+        raise ValueError(f"{len(text)} characters are no number of a counter")
+    return int(text) * MICRO
 
 
 class _Twin:
@@ -124,6 +142,8 @@ class _Twin:
         # True: it shows the other zone's counter. False: it is a counter of its own. None: undecided.
         self.mirrors: bool | None = None
         self._start_j = self._last_j = counter.joules()
+        # Value of the other zone at the last comparison.
+        self._first_j = math.nan
         # Joules before it was known to be a counter of its own, which are still to be counted.
         self._held_j = 0.0
         self._disagreed = 0
@@ -155,9 +175,12 @@ class _Twin:
         apart_j, first_j, raw_j = _apart_j(first, self.counter)
         grown_j = [(first_j - first_start_j) % wraps_at_j, (raw_j - self._start_j) % wraps_at_j]
         agree_j = _AGREE_S * first.device.bound_w
-        self._disagreed = self._disagreed + 1 if apart_j > agree_j else 0
+        # A value that stands still was misread.
+        moved = first_j != self._first_j and raw_j != self._last_j
+        self._first_j = first_j
+        self._disagreed = self._disagreed + moved if apart_j > agree_j else 0
         far = min(grown_j) > 0 and apart_j > max(_FAR * agree_j, _APART * max(grown_j))
-        if far or self._disagreed >= _DISAGREE:
+        if self._disagreed >= (_FAR_TWICE if far else _DISAGREE):
             self.mirrors = False
             self._held_j = (self._last_j - self._start_j) % wraps_at_j
         elif not self._disagreed and min(grown_j) > _ALIKE * agree_j:
@@ -338,30 +361,15 @@ def _zones(root: Path) -> Iterator[_Zone]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    try:
-        children = sorted(folder.iterdir())
-    except OSError:
-        return
-    for child in children:
-        if (match := _ZONE.fullmatch(child.name)) and _is_folder(child):
+    for child in entries(folder):
+        if (match := _ZONE.fullmatch(child.name)) and is_folder(child):
             if match["index"]:
                 yield child
             yield from _walk(child)
 
 
-def _is_folder(path: Path) -> bool:
-    """Return True for a folder; False for a broken link or a folder hidden by a container's security profile."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
 def _name(folder: Path | None) -> str:
-    try:
-        return (folder / "name").read_text(encoding="ascii").strip() if folder else ""
-    except OSError:
-        return ""
+    return text_or_empty(folder / "name") if folder else ""
 
 
 def _open_all(zones: list[_Zone], boot: str, cpu_name: str) -> Found:
@@ -397,7 +405,7 @@ def _max_w(folder: Path, cpu_name: str) -> float | None:
     rated_w = [cpu_catalog.tdp_w(cpu_name) or 0.0]
     for file in folder.glob("constraint_*_max_power_uw"):
         with contextlib.suppress(OSError, ValueError):
-            rated_w.append(int(file.read_text(encoding="ascii")) * MICRO)
+            rated_w.append(int(read_text(file)) * MICRO)
     return min(_MOST_W, max(_LEAST_MAX_W, _MOST_OF_TDP * max(rated_w))) if max(rated_w) > 0 else None
 
 
@@ -415,7 +423,7 @@ def _nothing(root: Path, cpu: cpu_catalog.CpuInfo) -> Missing:
     """Explain why there is no zone: unsupported system, hidden by a container or host, or a module not loaded."""
     if not sys.platform.startswith("linux"):
         return Missing("cpu", _SOURCE, "RAPL counters are supported on Linux only")
-    if _is_folder(root) and any(_ZONE.fullmatch(entry.name) and not _is_folder(entry) for entry in root.iterdir()):
+    if any(_ZONE.fullmatch(entry.name) and not is_folder(entry) for entry in entries(root)):
         return Missing("cpu", _SOURCE, "the container hides the RAPL counters", _UNMASK, warn=True)
     if cpu.virtual:
         return Missing(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from trainwatt.clock import SYSTEM_CLOCK, Clock
+from trainwatt.containment import error_text
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Device, Found, Missing, Scope
+from trainwatt.power.driver_call import UnresponsiveError, answers
+from trainwatt.power.host.boot_id import boot_id
 from trainwatt.power.nvidia import process_share
 from trainwatt.power.nvidia.cuda_visible_devices import Choice, Slice, Use, from_environment, from_names, visible
 from trainwatt.power.nvidia.meters import best_meter
 from trainwatt.power.nvidia.mig import slice_device
 from trainwatt.power.nvidia.nvml import Nvml, NvmlGpu, is_error, open_nvml
+
+# A driver that reports more GPUs is not believed.
+_MOST_GPUS = 64
 
 
 def find(
@@ -52,13 +58,17 @@ def find(
     # A GPU that is named and that failed to open has been explained.
     if names is None or not missing:
         missing += _not_chosen(choice, len(gpus), chosen_by)
-    found = Found(missing=tuple(missing))
-    for use in choice.uses:
+
+    def meters(use: Use) -> Found:
         gpu, device = gpus[use.gpu.index], _device(use, choice.note)
         if scope == "machine":
-            found += _of_machine(gpu, device, use, clock)
-        else:
-            found += _of_processes(gpu, device, use, clock, proc_root)
+            return _of_machine(gpu, device, use, clock)
+        return _of_processes(gpu, device, use, clock, proc_root)
+
+    found = Found(missing=tuple(missing))
+    calls = {("NVML", use.gpu.index): functools.partial(meters, use) for use in choice.uses}
+    for (_, index), answer in answers(calls).items():
+        found += answer if isinstance(answer, Found) else Found(missing=tuple(_unopened(nvml, {index: answer}, 1)))
     return found
 
 
@@ -116,21 +126,34 @@ def _parts(gpu: NvmlGpu, device: Device, use: Use) -> Iterator[tuple[NvmlGpu, De
 
 def _open_gpus(nvml: Nvml) -> tuple[dict[int, NvmlGpu], list[Missing]]:
     """Return all GPUs that respond, by index, and the reasons why others do not."""
-    try:
-        count = int(nvml.nvmlDeviceGetCount())
-    except nvml.NVMLError as error:
-        return {}, [_missing(f"the NVIDIA driver fails: {error}", warn=True)]
-    opened = {index: _open(nvml, index) for index in range(count)}
-    gpus = {index: gpu for index, gpu in opened.items() if isinstance(gpu, NvmlGpu)}
-    errors = {index: error for index, error in opened.items() if not isinstance(error, NvmlGpu)}
+    (count,) = answers({("NVML", "count"): lambda: int(nvml.nvmlDeviceGetCount())}).values()
+    if not isinstance(count, int):
+        return {}, [_missing(f"the NVIDIA driver fails: {_words(nvml, count)}", warn=True)]
+    indices = range(min(count, _MOST_GPUS))
+    opened = answers({("NVML", index): functools.partial(NvmlGpu, nvml, index) for index in indices})
+    gpus = {index: gpu for (_, index), gpu in opened.items() if isinstance(gpu, NvmlGpu)}
+    errors = {index: error for (_, index), error in opened.items() if isinstance(error, Exception)}
+    _tell_apart(list(gpus.values()))
+    if count > _MOST_GPUS:
+        why = f"the NVIDIA driver reports {count} GPUs; the {len(gpus)} that respond are used"
+        return gpus, [_missing(why, "see: sudo dmesg | grep -i nvrm", warn=True)]
     return gpus, _unopened(nvml, errors, count)
+
+
+def _tell_apart(gpus: Sequence[NvmlGpu]) -> None:
+    """Identify GPUs whose UUID is empty, or that of another one, by this boot of the machine and their index."""
+    known: set[str] = set()
+    for gpu in gpus:
+        if not gpu.facts.uuid or gpu.facts.uuid in known:
+            gpu.facts = replace(gpu.facts, uuid=f"{boot_id()}-{gpu.facts.index}")
+        known.add(gpu.facts.uuid)
 
 
 def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[Missing]:
     """Return one entry for each GPU that fails, and one for all that this process may not open."""
     denied = [index for index, error in errors.items() if is_error(nvml, error, "NO_PERMISSION")]
     missing = [
-        _missing(f"GPU {index} does not respond: {error}", warn=True)
+        _missing(f"GPU {index} does not respond: {_words(nvml, error)}", warn=True)
         for index, error in errors.items()
         if index not in denied
     ]
@@ -141,11 +164,8 @@ def _unopened(nvml: Nvml, errors: Mapping[int, Exception], count: int) -> list[M
     return missing
 
 
-def _open(nvml: Nvml, index: int) -> NvmlGpu | Exception:
-    try:
-        return NvmlGpu(nvml, index)
-    except nvml.NVMLError as error:
-        return cast("Exception", error)
+def _words(nvml: Nvml, error: Exception) -> str:
+    return str(error) if isinstance(error, (nvml.NVMLError, UnresponsiveError)) else error_text(error)
 
 
 def _not_chosen(choice: Choice, count: int, chosen_by: str) -> list[Missing]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from trainwatt.containment import error_text
 from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Missing
+from trainwatt.power.driver_call import SILENT_S, UnresponsiveError, answers
+from trainwatt.power.host.pseudo_file import is_file
 from trainwatt.power.nvidia.cuda_visible_devices import Gpu, Slice
 from trainwatt.power.nvidia.sensor_specs import Sensor, sensor
 from trainwatt.units import MILLI
@@ -17,6 +21,13 @@ from trainwatt.units import MILLI
 _UNKNOWN_ARCHITECTURE = 0xFFFFFFFF
 # A Grace CPU with its memory draws less. Source: NVIDIA, "Grace CPU Superchip": 500 W for two of them.
 _GRACE_W = 500.0
+# A power limit outside of this range is none: the smallest GPUs draw 15 W, the largest of 2027 are announced with
+# 3,600 W.
+_LEAST_LIMIT_W, _MOST_LIMIT_W = 5.0, 10_000.0
+# A GPU has up to seven slices; a driver that reports more is not believed.
+_MOST_SLICES = 16
+# Longest name or UUID; NVML's are up to 96 characters long.
+_LONGEST = 96
 
 Nvml = Any
 """The initialised module pynvml, which has no type annotations."""
@@ -47,18 +58,18 @@ def open_nvml(*, proc_root: Path = Path("/proc")) -> Nvml | Missing:
     Args:
         proc_root: Mount point of procfs, to check if a driver is loaded.
     """
-    driver = (proc_root / "driver/nvidia/version").exists()
+    driver = is_file(proc_root / "driver/nvidia/version")
     try:
         # Takes 25 ms, and may be missing.
         import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError:
         why = "the Python package nvidia-ml-py is not installed"
         return Missing("gpu", "NVML", why, remedy="pip install nvidia-ml-py", warn=driver)
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return _not_opened(pynvml, error, driver=driver)
-    return pynvml
+    (answer,) = answers({"NVML": pynvml.nvmlInit}).values()
+    if isinstance(answer, UnresponsiveError):
+        why = f"the NVIDIA driver has not responded within {SILENT_S:g} s; runs that begin after it has will use it"
+        return Missing("gpu", "NVML", why, "see: sudo dmesg | grep -i nvrm", warn=True)
+    return _not_opened(pynvml, answer, driver=driver) if isinstance(answer, Exception) else pynvml
 
 
 def is_error(nvml: Nvml, error: BaseException, *names: str) -> bool:
@@ -67,7 +78,7 @@ def is_error(nvml: Nvml, error: BaseException, *names: str) -> bool:
 
 
 class NvmlGpu:
-    """GPU as seen through NVML; its methods raise `SourceError` instead of NVML's errors.
+    """GPU as seen through NVML; its methods raise `SourceError` instead of NVML's errors and those of garbled answers.
 
     Args:
         nvml: Module returned by `open_nvml`.
@@ -113,7 +124,7 @@ class NvmlGpu:
         """Return newer power samples of the driver: microseconds since the Unix epoch, and watts."""
         try:
             _, samples = self._samples(self._handle, self._nvml.NVML_TOTAL_POWER_SAMPLES, since_us)
-        except self._nvml.NVMLError as error:
+        except Exception as error:
             if is_error(self._nvml, error, "NOT_FOUND"):
                 return ()
             raise self._failure(error) from error
@@ -131,7 +142,7 @@ class NvmlGpu:
         """
         try:
             samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us)
-        except self._nvml.NVMLError as error:
+        except Exception as error:
             if is_error(self._nvml, error, "NOT_FOUND"):
                 return []
             raise self._failure(error) from error
@@ -156,7 +167,7 @@ class NvmlGpu:
     def max_w(self) -> float | None:
         """Watts that the GPU cannot exceed while its sensor averages; None if its power limit is not known."""
         limits_mw = self._ask(None, "nvmlDeviceGetPowerManagementLimitConstraints")
-        if not limits_mw or limits_mw[1] <= 0:
+        if not limits_mw or not _LEAST_LIMIT_W <= limits_mw[1] * MILLI <= _MOST_LIMIT_W:
             return None
         module_w = _GRACE_W if self.counts_module else 0.0
         return (float(limits_mw[1]) * MILLI * self.sensor.excursion + module_w) * self.share
@@ -177,7 +188,7 @@ class NvmlGpu:
     def _slices(self) -> Iterable[Slice]:
         """Yield the MIG devices; a slice's share is relative to the GPU's compute slices, 7 on an A100 or H100."""
         most = self._ask(0, "nvmlDeviceGetMaxMigDeviceCount")
-        for number in range(most):
+        for number in range(min(most, _MOST_SLICES)):
             handle = self._ask(None, "nvmlDeviceGetMigDeviceHandleByIndex", number)
             if handle is not None:
                 yield Slice(
@@ -193,7 +204,7 @@ class NvmlGpu:
         """Return the name of a GPU or MIG device; empty if it has none."""
         try:
             return _text(lambda: self._nvml.nvmlDeviceGetName(handle))
-        except self._nvml.NVMLError:
+        except Exception:  # noqa: BLE001
             return ""
 
     def _uuid(self, handle: Any) -> str:
@@ -203,25 +214,28 @@ class NvmlGpu:
         """Query an attribute that not every GPU or driver supports."""
         try:
             return getattr(self._nvml, name)(self._handle, *arguments)
-        except (AttributeError, UnicodeDecodeError, self._nvml.NVMLError):
+        except Exception:  # noqa: BLE001
             return otherwise
 
     def _read(self, function: Callable[[Any], Any]) -> float:
         try:
-            return float(function(self._handle))
-        except self._nvml.NVMLError as error:
+            value = float(function(self._handle))
+        except Exception as error:
             raise self._failure(error) from error
+        if not math.isfinite(value):
+            raise SourceError(f"NVML: the driver returned {value}")
+        return value
 
     def _failure(self, error: Exception) -> SourceError:
         if is_error(self._nvml, error, "GPU_IS_LOST", "NOT_SUPPORTED", "FUNCTION_NOT_FOUND"):
             return SourceLostError(f"NVML: {error}")
         if is_error(self._nvml, error, "UNINITIALIZED"):
             self._reopen()
-        return SourceError(f"NVML: {error}")
+        return SourceError(f"NVML: {_said(self._nvml, error)}")
 
     def _reopen(self) -> None:
         """Initialise NVML again for the next call, after other code has shut it down more often than initialised it."""
-        with contextlib.suppress(self._nvml.NVMLError):
+        with contextlib.suppress(Exception):
             self._nvml.nvmlInit()
             # Bytes, because pynvml before 11.5 accepts no text.
             self._handle = self._nvml.nvmlDeviceGetHandleByUUID(self.facts.uuid.encode())
@@ -239,7 +253,12 @@ def _not_opened(nvml: Nvml, error: Exception, *, driver: bool) -> Missing:
     for name, (why, remedy) in _WHY_NOT.items():
         if is_error(nvml, error, name):
             return Missing("gpu", "NVML", why, remedy, warn=True)
-    return Missing("gpu", "NVML", f"the NVIDIA driver fails: {error}", warn=True)
+    return Missing("gpu", "NVML", f"the NVIDIA driver fails: {_said(nvml, error)}", warn=True)
+
+
+def _said(nvml: Nvml, error: Exception) -> str:
+    """Return the driver's own words, or the name and text of another error."""
+    return str(error) if isinstance(error, nvml.NVMLError) else error_text(error)
 
 
 def _instances(process: Any) -> tuple[int | None, int | None]:
@@ -248,7 +267,7 @@ def _instances(process: Any) -> tuple[int | None, int | None]:
 
 
 def _text(read: Callable[[], str | bytes]) -> str:
-    """Return one of NVML's strings; bytes that are no UTF-8 are replaced.
+    """Return one of NVML's strings; bytes that are no UTF-8, and characters that are not printed, are replaced.
 
     pynvml before 11.5, which some packages install over nvidia-ml-py, returns bytes; later versions decode them, and
     raise if they cannot.
@@ -260,4 +279,5 @@ def _text(read: Callable[[], str | bytes]) -> str:
         text = read()
     except UnicodeDecodeError as error:
         text = bytes(error.object)
-    return text.decode(errors="replace") if isinstance(text, bytes) else text
+    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return "".join(each if each.isprintable() else "\ufffd" for each in text[:_LONGEST])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import os
 import re
@@ -16,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from trainwatt.errors import ArgumentError
+from trainwatt.power.plug.node_meter import MOST_W
 from trainwatt.units import J_PER_WH
+
+_log = logging.getLogger("trainwatt")
 
 ARGUMENT = "--wall-csv"
 
@@ -24,6 +28,10 @@ _FORMAT = "a CSV file with a column of times (ISO 8601, or seconds) and one of w
 _TIME = re.compile(r"time|date|stamp|\bts\b|seconds", re.IGNORECASE)
 # Numbers below are seconds from the begin of the run, those above are milliseconds.
 _EPOCH_S, _EPOCH_MS = 1e8, 1e11
+# Times after the year 5000 are none.
+_LAST_S = 1e11
+# A running count rises more often than it falls, by at least this factor; energy since the row before does both alike.
+_RISES = 3
 
 # The clocks of meter and machine may differ. A shift is believed if both curves then have the same shape.
 _MOST_SHIFT_S = 120.0
@@ -112,9 +120,11 @@ def read_log(path: str | os.PathLike[str], began_s: float) -> EnergyLog:
 
     The names of the columns say what they hold: ``time``, ``date`` or ``timestamp``; ``watts``, ``power``, ``W`` or
     ``kW``; ``Wh``, ``kWh`` or ``energy`` (in Wh). If there are both power and energy, energy is used, since it misses
-    nothing between two rows. Energy that never falls is the meter's running count, other energy is that since the row
-    before. Without names, the columns are time and watts. Times without a time zone are local; numbers are seconds or
-    milliseconds since the Unix epoch, small ones are seconds since the begin of the run.
+    nothing between two rows. Energy that hardly ever falls is the meter's running count, other energy is that since the
+    row before. Rows that no machine can draw are left out, with a warning: power that is negative or above 200 kW, and
+    a running count that falls or jumps, unless it goes on from there. Without names, the columns are time and watts.
+    Times without a time zone are local; numbers are seconds or milliseconds since the Unix epoch, small ones are
+    seconds since the begin of the run.
 
     Args:
         path: the file.
@@ -129,11 +139,17 @@ def read_log(path: str | os.PathLike[str], began_s: float) -> EnergyLog:
         read = [(_seconds(row[time], began_s), _float(row[value])) for row in rows if len(row) > max(time, value)]
     except ValueError as error:
         raise ArgumentError(ARGUMENT, str(path), f"{_FORMAT}; {error}") from None
-    known = sorted((time_s, number) for time_s, number in read if math.isfinite(number))
-    if len({time_s for time_s, _ in known}) < 2:
+    known = sorted(
+        (time_s, unit.scale * number) for time_s, number in read if not math.isnan(number) and 0 <= time_s < _LAST_S
+    )
+    log, used = _from_energy(known) if unit.is_energy else _from_power(known)
+    if len(set(log.times_s)) < 2:
         raise ArgumentError(ARGUMENT, str(path), f"{_FORMAT}, with rows of at least two times")
-    times_s, values = [time_s for time_s, _ in known], [unit.scale * number for _, number in known]
-    return _from_energy(times_s, values) if unit.is_energy else _from_power(times_s, values)
+    if used < len(known):
+        _log.warning(
+            "trainwatt: %s: %d of %d rows are not used: no machine can draw that", path, len(known) - used, len(known)
+        )
+    return log
 
 
 def _rows(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
@@ -142,9 +158,14 @@ def _rows(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(ARGUMENT, str(path), f"{_FORMAT}; {error}") from None
+    # Rows of binary files.
+    text = text.replace("\0", "")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     delimiter = next((each for each in (";", "\t", ",") if lines and each in lines[0]), ",")
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:
+        raise ArgumentError(ARGUMENT, str(path), f"{_FORMAT}; {error}") from None
     is_header = bool(rows) and not any(map(_is_number, rows[0]))
     return (rows[0], rows[1:]) if is_header else ([], rows)
 
@@ -161,18 +182,61 @@ def _columns(path: str | os.PathLike[str], header: list[str]) -> tuple[int, int,
     raise ArgumentError(ARGUMENT, str(path), f"{_FORMAT}; its columns are {', '.join(header)}")
 
 
-def _from_power(times_s: Sequence[float], watts: Sequence[float]) -> EnergyLog:
-    steps = ((b_s - a_s) * (a_w + b_w) / 2 for (a_s, a_w), (b_s, b_w) in pairwise(zip(times_s, watts, strict=True)))
-    return EnergyLog(times_s, np.cumsum([0.0, *steps]).tolist())
+def _from_power(rows: Sequence[tuple[float, float]]) -> tuple[EnergyLog, int]:
+    """Return the log of times and watts, and the number of rows that are used."""
+    good = [(time_s, watts) for time_s, watts in rows if 0 <= watts <= MOST_W]
+    steps = ((b_s - a_s) * (a_w + b_w) / 2 for (a_s, a_w), (b_s, b_w) in pairwise(good))
+    return EnergyLog([time_s for time_s, _ in good], np.cumsum([0.0, *steps])[: len(good)].tolist()), len(good)
 
 
-def _from_energy(times_s: Sequence[float], joules: Sequence[float]) -> EnergyLog:
-    steps = [after - before for before, after in pairwise(joules)]
-    if min(steps) < 0:
-        return EnergyLog(times_s, np.cumsum([0.0, *joules[1:]]).tolist())
-    return EnergyLog(
-        times_s, [each - joules[0] for each in joules], min((step for step in steps if step > 0), default=0.0)
-    )
+def _from_energy(rows: Sequence[tuple[float, float]]) -> tuple[EnergyLog, int]:
+    """Return the log of times and joules, and the number of rows that are used."""
+    steps = [after - before for (_, before), (_, after) in pairwise(rows)]
+    if sum(step > 0 for step in steps) <= _RISES * sum(step < 0 for step in steps):
+        return _from_energy_since(rows)
+    return _from_running_count(rows)
+
+
+def _from_energy_since(rows: Sequence[tuple[float, float]]) -> tuple[EnergyLog, int]:
+    """Return the log of times and the joules since the row before."""
+    times_s, joules, before_s = [rows[0][0]] if rows else [], [0.0], -math.inf
+    for time_s, step_j in rows[1:]:
+        before_s = max(before_s, times_s[-1])
+        if 0 <= step_j <= MOST_W * (time_s - before_s):
+            times_s.append(time_s)
+            joules.append(joules[-1] + step_j)
+    return EnergyLog(times_s, joules[: len(times_s)]), len(times_s)
+
+
+def _from_running_count(rows: Sequence[tuple[float, float]]) -> tuple[EnergyLog, int]:
+    """Return the log of times and a meter's running joules, whatever it showed between.
+
+    A row that cannot follow the last one is left out. If the next one follows from it, the meter was reset; what was
+    drawn between the last row before and the first one after is not known, and is taken at the mean power of the log.
+    """
+    times_s, joules, unknown_s = [rows[0][0]], [0.0], [0.0]
+    last, refused = rows[0], None
+    for row in rows[1:]:
+        if _follows(last, row):
+            step_j, gap_s = row[1] - last[1], 0.0
+        elif refused is not None and _follows(refused, row):
+            step_j, gap_s = row[1] - refused[1], refused[0] - last[0]
+        else:
+            refused = row
+            continue
+        last, refused = row, None
+        times_s.append(row[0])
+        joules.append(joules[-1] + step_j)
+        unknown_s.append(unknown_s[-1] + gap_s)
+    known_s = times_s[-1] - times_s[0] - unknown_s[-1]
+    mean_w = joules[-1] / known_s if known_s > 0 else 0.0
+    filled = [each + mean_w * gap_s for each, gap_s in zip(joules, unknown_s, strict=True)]
+    smallest_j = min((after - before for before, after in pairwise(filled) if after > before), default=0.0)
+    return EnergyLog(times_s, filled, smallest_j), len(times_s)
+
+
+def _follows(before: tuple[float, float], after: tuple[float, float]) -> bool:
+    return 0 <= after[1] - before[1] <= MOST_W * (after[0] - before[0])
 
 
 def _shift_s(meter: EnergyLog, run: EnergyLog) -> float:

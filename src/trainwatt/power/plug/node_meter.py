@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainwatt.errors import SourceError
+from trainwatt.power.host.pseudo_file import is_file, read_text, text_or_empty
 from trainwatt.units import MICRO
 
 _IPMITOOL = "ipmitool"
 _IPMI_S = 20.0
+# A rack of 72 GPUs (GB200 NVL72) is rated at 132 kW; a node draws less.
+MOST_W = 200_000.0
+"""Watts that no node draws."""
 _WATTS = re.compile(r"Instantaneous power reading:\s*(\d+(?:\.\d+)?)\s*Watts", re.IGNORECASE)
 _STATE = re.compile(r"Power reading state is:\s*(\w+)", re.IGNORECASE)
 
@@ -54,16 +58,14 @@ def own_meter(sys_root: Path = Path("/sys")) -> PlugMeter:
         SourceError: there is none, or it cannot be read.
     """
     cray = sys_root / "cray/pm_counters/power"
-    if cray.exists():
-        return _checked(PlugMeter("the node's Cray power counter", lambda: _number(cray)))
+    if is_file(cray):
+        return _checked(PlugMeter("the node's Cray power counter", lambda: _watts(cray)))
     for folder in sorted((sys_root / "class/hwmon").glob("hwmon*")):
         # The kernel's driver acpi_power_meter has this name; other sensors are those of devices.
-        if _text(folder / "name") == "power_meter":
-            file = next(
-                (folder / name for name in ("power1_average", "power1_input") if (folder / name).exists()), None
-            )
+        if text_or_empty(folder / "name") == "power_meter":
+            file = next((folder / name for name in ("power1_average", "power1_input") if is_file(folder / name)), None)
             if file is not None:
-                return _checked(PlugMeter("the node's ACPI power meter", lambda file=file: _number(file) * MICRO))  # type: ignore[misc]
+                return _checked(PlugMeter("the node's ACPI power meter", lambda file=file: _watts(file, MICRO)))  # type: ignore[misc]
     raise SourceError("Linux shows no power meter of the whole node")
 
 
@@ -83,25 +85,28 @@ def _ipmi_w(command: str) -> float:
         why = (done.stderr or done.stdout).strip().partition("\n")[0]
         raise SourceError(f"ipmitool dcmi power reading failed: {why or f'exit code {done.returncode}'}")
     watts, state = _WATTS.search(done.stdout), _STATE.search(done.stdout)
-    if watts is None or float(watts[1]) <= 0 or (state and state[1].lower() != "activated"):
+    if watts is None or not 0 < float(watts[1]) <= MOST_W or (state and state[1].lower() != "activated"):
         raise SourceError("ipmitool dcmi power reading reports no power")
     return float(watts[1])
 
 
-def _number(file: Path) -> float:
-    """Read the first number of a file: ``215000000`` or ``215 W 1700000000 us``."""
-    text = _text(file)
-    try:
-        watts = float(text.split()[0])
-    except (IndexError, ValueError):
-        raise SourceError(f"{file} cannot be read as a number: {text!r}") from None
-    if watts <= 0:
-        raise SourceError(f"{file} reports no power")
-    return watts
+def _watts(file: Path, unit: float = 1.0) -> float:
+    """Read the first number of a file, ``215000000`` or ``215 W 1700000000 us``, in watts.
 
-
-def _text(file: Path) -> str:
+    Args:
+        file: The file.
+        unit: Watts per unit of the number.
+    """
     try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
+        text = read_text(file).strip()
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        watts = float(text.split()[0]) * unit
+    except (IndexError, ValueError):
+        raise SourceError(f"{file} cannot be read as a number: {text[:80]!r}") from None
+    if not watts > 0:
+        raise SourceError(f"{file} reports no power")
+    if watts > MOST_W:
+        raise SourceError(f"{file} reports {watts:.3g} W, which no node draws")
+    return watts
