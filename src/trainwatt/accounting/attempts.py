@@ -209,8 +209,8 @@ def resume(
 ) -> Resumption | None:
     """Return the other attempts of a training, and the lost work of the current one, once a checkpoint is restored.
 
-    A run that finished makes a branch: its work after the checkpoint, and the attempts that it was resumed from, are
-    no lost work of another branch. Neither is a run that is still going on.
+    A run that finished, or that was stopped on purpose, makes a branch: its work after the checkpoint, and the attempts
+    that it was resumed from, are no lost work of another branch. Neither is a run that is still going on.
 
     Args:
         state: state from the checkpoint, or the ``summary.json`` of a run.
@@ -254,7 +254,7 @@ def _branches(path: Mapping[str, Attempt], found: Iterable[Mapping[str, Any]]) -
     """
     branches: set[str] = set()
     for summary in found:
-        if summary["status"] not in ("finished", "running"):
+        if summary["status"] not in ("finished", "stopped", "running"):
             continue
         *before, own = attempts_of(summary)
         if own.id not in path:

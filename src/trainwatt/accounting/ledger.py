@@ -309,6 +309,9 @@ class Ledger:
         self._add_mark(time_s, active, label_entries=int(entered != "" and active.label == entered))
 
     def _add_mark(self, time_s: float, active: Active, *, entries: int = 0, label_entries: int = 0) -> None:
+        # A signal ends the run in another thread, while this one goes on until the process ends.
+        if time_s > self.end_s:
+            return
         key = SpanKey(self._epochs.current, active.phase)
         time_s = max(time_s, self._marks[-1].time_s)
         self._marks.append(_Mark(time_s, key, self.steps, entries, active.label, label_entries))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -17,6 +18,8 @@ from trainwatt.tracking.settings import Settings
 from trainwatt.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from typing_extensions import Unpack
 
     from trainwatt.reporting.artifacts import ExperimentTracker
@@ -36,18 +39,27 @@ class Lifecycle(Tracker):
     Attributes:
         in_epoch: True between the beginning of an epoch and the end of its steps.
         shows_bar: True if the progress bar is to show energy.
+        attaches: True if experiment trackers are to get summary, report and factors.
 
     Raises:
         ArgumentError: names the argument, what was given, and what would be right.
     """
 
+    # it is given to the stoppers of its own training
+    guides_stoppers = False
+
     def __init__(self, write_line: Callable[[str], object], **options: Unpack[MonitorOptions]) -> None:
         self.shows_bar = options.pop("prog_bar", True)
+        self.attaches = options.pop("attachments", True)
         settings = Settings.check(**cast("Options", options))
         self._experiment_trackers = ExperimentTrackers()
         super().__init__(settings, (*run_sinks(settings, write_line), self._experiment_trackers))
         self._planned = self._awaits_batch = False
         self.in_epoch = False
+        self._published: dict[str, float] = {}
+
+    def _idle(self) -> dict[str, Any]:
+        return {**super()._idle(), "_planned": False, "_awaits_batch": False, "in_epoch": False, "_published": {}}
 
     def open(
         self,
@@ -57,6 +69,7 @@ class Lifecycle(Tracker):
         group: ProcessGroup = ALONE,
         experiment_trackers: Callable[[], list[ExperimentTracker]] = list,
         setup: bool = True,
+        call: FrameType | None = None,
     ) -> None:
         """Start a run.
 
@@ -66,10 +79,12 @@ class Lifecycle(Tracker):
             group: the processes of the job.
             experiment_trackers: finds the experiment trackers at the end of the run.
             setup: begin the phase ``setup``.
+            call: frame of the framework's call; see :meth:`Tracker.start`.
         """
+        self._published = {}
         self._planned = self._awaits_batch = self.in_epoch = False
-        self.start(kind, trains_on=trains_on, processes=group)
-        self._experiment_trackers.find = experiment_trackers
+        self.start(kind, trains_on=trains_on, processes=group, call=call)
+        self._experiment_trackers.find = experiment_trackers if self.attaches else list
         if setup:
             self.begin("setup")
 
@@ -81,11 +96,30 @@ class Lifecycle(Tracker):
         self._experiment_trackers.find = list
         return snapshot
 
+    @property
+    def project_after(self) -> int | str | None:
+        """When the whole run is projected for the first time, as the user has set it; None: never."""
+        return self._settings.project_after
+
     def plan_once(self, plan: Callable[[], Plan]) -> None:
         """Set the plan of the run, unless it is known already."""
         if not self._planned and self.running:
             self._planned = True
-            self.plan(plan())
+            with self._failures.contained("the plan of the training", "the run is not projected"):
+                self.plan(plan())
+
+    def steady(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return metrics with every name that was published before in this run, so that no history becomes ragged.
+
+        A value that is missing, because what it is made from has failed, is the last known one of a sum, and NaN of
+        all else.
+
+        Args:
+            metrics: the values of this moment.
+        """
+        lost = {name: value if _is_sum(name) else math.nan for name, value in self._published.items()}
+        self._published = {**lost, **metrics}
+        return dict(self._published)
 
     def begin_epoch(self, epoch: int | None) -> None:
         """Begin a training epoch; the time until its first batch is not part of the steps.
@@ -131,6 +165,10 @@ class Lifecycle(Tracker):
                 return save(*args, **kwargs)
 
         return timed
+
+
+def _is_sum(name: str) -> bool:
+    return name in ("energy/total_kwh", "energy/measured_share") or name.startswith("footprint/")
 
 
 def monitors_among(callbacks: Iterable[object]) -> list[Lifecycle]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainwatt.footprint.footprint import Footprint
 from trainwatt.formatting import energy_text, mass_text
@@ -17,14 +17,16 @@ class BudgetExcess:
     Attributes:
         reason: the exceeded budget.
         sentence: description for a person.
+        is_news: True the first time that this is returned.
     """
 
     reason: StopReason
     sentence: str
+    is_news: bool = True
 
 
 class Budget:
-    """Limits of a run. Each limit is reported once.
+    """Limits of a run. Each limit is news once.
 
     Args:
         max_kwh: energy limit; None for no limit.
@@ -44,7 +46,7 @@ class Budget:
         return any(limit is not None for limit in (self.max_kwh, self.max_co2e_kg, self.max_cost))
 
     def check(self, spent: Footprint, planned: Footprint | None = None) -> BudgetExcess | None:
-        """Return the first exceeded limit; None if no limit is exceeded, or if it was returned before.
+        """Return the first exceeded limit; None if no limit is exceeded.
 
         Args:
             spent: footprint of the run so far.
@@ -54,10 +56,11 @@ class Budget:
         excess = self._excess(spent, "is spent")
         if excess is None and planned is not None:
             excess = self._excess(planned, "will be passed by the whole training")
-        if excess is None or excess.sentence in self._reported:
+        if excess is None:
             return None
+        is_news = excess.sentence not in self._reported
         self._reported.add(excess.sentence)
-        return excess
+        return replace(excess, is_news=is_news)
 
     def _excess(self, footprint: Footprint, how: str) -> BudgetExcess | None:
         if self.max_kwh is not None and footprint.energy_kwh.central >= self.max_kwh:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
 from trainwatt import validation
 from trainwatt.errors import ArgumentError
@@ -16,6 +18,38 @@ from trainwatt.stopping.threshold import Mode, Threshold
 _POINT = 0.001
 
 OverBudget = Literal["stop", "warn"]
+
+
+# What the EarlyStopping of Keras, Lightning and transformers call by a name that is not ours: the values that ask for
+# nothing, and what to use instead.
+_ELSEWHERE: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "min_delta": ((0, None), "min_gain_per_percent= or min_gain_per_kwh= instead: what a gain must be for its energy"),
+    "early_stopping_threshold": (
+        (0, None),
+        "min_gain_per_percent= or min_gain_per_kwh= instead: what a gain must be for its energy",
+    ),
+    "early_stopping_patience": ((), "patience= instead: further evaluations in a row that must agree"),
+    "start_from_epoch": ((0, None), "warmup= instead: first evaluations after which the training is never stopped"),
+    "restore_best_weights": (
+        (False, None),
+        "ModelCheckpoint(monitor=...) in Lightning or load_best_model_at_end=True in transformers instead",
+    ),
+    "strict": ((False, None), "nothing: here a missing metric is a warning"),
+    # only rank 0 logs
+    "log_rank_zero_only": ((True, False, None), ""),
+}
+
+
+def without_foreign(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those of the frameworks' own EarlyStopping that ask for nothing.
+
+    Raises:
+        ArgumentError: an option of theirs asks for something; the message names ours.
+    """
+    for name, (neutral, instead) in _ELSEWHERE.items():
+        if name in options and not any(options[name] is value or options[name] == value for value in neutral):
+            raise ArgumentError(name, options[name], instead)
+    return {name: value for name, value in options.items() if name not in _ELSEWHERE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +94,12 @@ class StoppingCriteria:
         over_budget: ``"stop"``, or ``"warn"`` to only log a warning when a budget is exceeded.
         predictive: True to apply a budget as soon as the projection of the whole training exceeds it. The projection is
             made from the evaluations. The lower end of its 90 % interval counts.
+        check_finite: True to stop at the first value that is not finite, False to never stop for that; None to stop
+            after several in a row.
+        stopping_threshold: value of the metric that is good enough: the training is stopped once it is reached.
+        divergence_threshold: value of the metric that shows a divergence: the training is stopped once it is worse.
+        baseline: value of the metric that must be passed. As long as no evaluation has passed it, the training is
+            stopped by an evaluation that does not improve, as soon as there have been `patience` evaluations.
 
     Raises:
         ArgumentError: names the argument, the given value and the expected one.
@@ -75,6 +115,10 @@ class StoppingCriteria:
     max_cost: float | None = None
     over_budget: str = "stop"
     predictive: bool = False
+    check_finite: bool | None = None
+    stopping_threshold: float | None = None
+    divergence_threshold: float | None = None
+    baseline: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.min_gain_per_kwh, str) and self.min_gain_per_kwh != "auto":
@@ -89,6 +133,17 @@ class StoppingCriteria:
                 validation.positive(name, getattr(self, name), "a positive number, or None for no limit")
         if self.over_budget not in get_args(OverBudget):
             raise ArgumentError("over_budget", self.over_budget, '"stop" or "warn"')
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        """Check the limits of the metric itself."""
+        if self.check_finite not in (None, True, False):
+            raise ArgumentError("check_finite", self.check_finite, "True, False, or None")
+        for name in ("stopping_threshold", "divergence_threshold", "baseline"):
+            value = getattr(self, name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (is_number and math.isfinite(value)):
+                raise ArgumentError(name, value, "a value of the metric, or None for no limit")
 
     @property
     def _per_kwh(self) -> float | None:

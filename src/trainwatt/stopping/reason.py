@@ -13,7 +13,10 @@ class StopReason(str, Enum):
         BUDGET_KWH: the energy budget is exceeded, or predicted to be.
         BUDGET_CO2E: the emission budget is exceeded, or predicted to be.
         BUDGET_COST: the cost budget is exceeded, or predicted to be.
-        DIVERGED: the metric has not been finite in several evaluations in a row.
+        DIVERGED: the metric has not been finite in several evaluations in a row, or is worse than
+            `divergence_threshold`.
+        THRESHOLD: the metric has reached `stopping_threshold`.
+        BASELINE: the metric has not passed `baseline`, and no longer improves.
     """
 
     TREND = "trend"
@@ -21,3 +24,5 @@ class StopReason(str, Enum):
     BUDGET_CO2E = "budget_co2e"
     BUDGET_COST = "budget_cost"
     DIVERGED = "diverged"
+    THRESHOLD = "threshold"
+    BASELINE = "baseline"

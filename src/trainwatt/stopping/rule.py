@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -313,8 +314,16 @@ class StoppingRule:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` returned. The threshold stays this rule's own."""
-        self._scores = [float(score) for score in state["scores"]]
-        self._energies = [float(energy) for energy in state["energies_kwh"]]
-        self._failures = int(state["failures"])
-        self._finite_kwh = float(state["finite_kwh"])
+        """Restore the state that `state_dict` returned. The threshold stays this rule's own.
+
+        Raises:
+            KeyError, OverflowError, TypeError, ValueError: the state is of something else; nothing has changed then.
+        """
+        scores, energies = ([float(each) for each in state[name]] for name in ("scores", "energies_kwh"))
+        failures, finite_kwh = int(state["failures"]), float(state["finite_kwh"])
+        rising = all(before <= after for before, after in pairwise([0.0, *energies]))
+        finite = all(abs(each) < _HUGE for each in (*scores, *energies, finite_kwh))
+        if len(scores) != len(energies) or not rising or not finite:
+            raise ValueError("scores and energies of a run are finite, equally many, and the energies rise")
+        self._scores, self._energies = scores, energies
+        self._failures, self._finite_kwh = failures, finite_kwh

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import mul
 
 from trainwatt.errors import SourceError
 from trainwatt.power.device import Counter, Device, Gauge, Reading
@@ -12,6 +14,14 @@ from trainwatt.testing.virtual_clock import VirtualClock
 
 _COUNTED = Device("gpu:GPU-1", "gpu", "Virtual GPU", "measured", "a counter")
 _GAUGED = Device("gpu:GPU-1", "gpu", "Virtual GPU", "measured", "a gauge")
+
+
+def _at_once(number: int) -> float:  # noqa: ARG001  # of any reading
+    return 0.0
+
+
+def _as_it_is(time_s: float, joules: float) -> float:  # noqa: ARG001  # at any time
+    return joules
 
 
 @dataclass
@@ -46,14 +56,14 @@ class ScriptedCounter:
     energy_j: Callable[[float], float]
     refresh_s: float = 0.0
     phase_s: float = 0.0
-    jitter_s: Callable[[int], float] = lambda _: 0.0
+    jitter_s: Callable[[int], float] = _at_once
     wraps_at_j: float | None = None
     max_gap_s: float = math.inf
     sensor_w: float | None = None
     fault: SourceError | None = None
     frozen_s: float = math.inf
     reset_s: float = math.inf
-    misread: Callable[[float, float], float] = lambda _, joules: joules
+    misread: Callable[[float, float], float] = _as_it_is
     replacement: Gauge | None = None
     device: Device = _COUNTED
     reads: int = 0
@@ -95,7 +105,7 @@ class ConstantCounter(ScriptedCounter):
     """
 
     def __init__(self, clock: VirtualClock, watts: float, *, device: Device = _COUNTED) -> None:
-        super().__init__(clock, lambda time_s: watts * time_s, device=_able(device, watts))
+        super().__init__(clock, partial(mul, watts), device=_able(device, watts))
 
 
 @dataclass

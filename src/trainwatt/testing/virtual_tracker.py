@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.power.device import Found, Meter
@@ -56,6 +57,10 @@ class VirtualSampler(Sampler):
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__(clock, threaded=False)
         self._virtual = clock
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy is: a sampler that reads nothing yet."""
+        return type(self), (self._virtual,)
 
     def advance(self, seconds: float, late_s: float = 0.0) -> None:
         """Move the clock forward, reading each meter whenever it is due.
@@ -117,6 +122,7 @@ class VirtualTracker(Tracker):
         found: Found | None = None,
         processes: ProcessGroup = ALONE,
         sampler: Sampler | None = None,
+        call: FrameType | None = None,
     ) -> Self:
         """Begin a run on the virtual meters; see :meth:`trainwatt.Tracker.start`."""
         return super().start(
@@ -125,6 +131,7 @@ class VirtualTracker(Tracker):
             found=found or self._meters,
             processes=processes,
             sampler=sampler or self._sampler,
+            call=call,
         )
 
     def advance(self, seconds: float) -> None:

@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainwatt.accounting.attempts import checkpoint_state
+from trainwatt.containment import Failures
 from trainwatt.distributed.process_group import ALONE, ProcessGroup
 from trainwatt.errors import ArgumentError
 from trainwatt.footprint.footprint import Footprint
@@ -17,11 +18,12 @@ from trainwatt.projection.projection import project_from_checkpoints
 from trainwatt.quantity import Quantity
 from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.site import Site
-from trainwatt.stopping.criteria import Decision, StoppingCriteria
+from trainwatt.stopping.criteria import Decision, StoppingCriteria, without_foreign
+from trainwatt.stopping.limits import MetricLimits
 from trainwatt.stopping.reason import StopReason
 from trainwatt.stopping.rule import MIN_EVALUATIONS, StoppingRule, Verdict
-from trainwatt.stopping.threshold import Mode, Threshold
-from trainwatt.tracking.session_registry import log_to_all
+from trainwatt.stopping.threshold import Mode
+from trainwatt.tracking.session_registry import custom_run
 from trainwatt.tracking.settings import Settings
 from trainwatt.tracking.tracker import Tracker
 from trainwatt.units import J_PER_KWH
@@ -34,6 +36,12 @@ _PREDICTIVE_FROM = 3
 _ROUGH_S = 5.0
 # Interval of the budget checks within an epoch.
 _CHECK_S = 1.0
+
+
+class _StopperTracker(Tracker):
+    """Tracker of a stopper; no other stopper takes its place."""
+
+    guides_stoppers = False
 
 
 class GreenStopper:
@@ -57,13 +65,18 @@ class GreenStopper:
     """
 
     def __init__(self, mode: Mode | None, criteria: StoppingCriteria | None = None, **options: Any) -> None:
+        options = without_foreign(options)
         given = {name: options.pop(name) for name in list(options) if name in StoppingCriteria.__slots__}
         self.criteria = replace(criteria or StoppingCriteria(), **given)
         self.mode = mode
         settings = Settings.check(output_dir=None, verbose=False, **options)
         # As arguments: the environment and files hold for a monitor as well.
         self._has_place = any(options.get(name) is not None for name in _PLACE) or settings.site.live is not None
-        self._tracker = Tracker(settings)
+        self._tracker: Tracker = _StopperTracker(settings)
+        # those of the same training; None: the run of a custom loop, if there is one
+        self._monitors: tuple[Tracker, ...] | None = None
+        # a state that was loaded before the training that it is for
+        self._resumed: Mapping[str, Any] = {}
         if any(options.get(name) is not None for name in _SITE):
             self._check_price(settings.site)
         self._reset()
@@ -71,6 +84,8 @@ class GreenStopper:
     def _reset(self) -> None:
         self._rule: StoppingRule | None = None
         self._budget = self.criteria.budget()
+        self._limits = MetricLimits(self.criteria)
+        self._failures = Failures()
         self._first: float | None = None
         self._best: float | None = None
         self._evaluations = self._agreed = 0
@@ -91,7 +106,7 @@ class GreenStopper:
         trains_on: Iterable[object] | None = None,
         processes: ProcessGroup = ALONE,
         *,
-        monitors: Iterable[Tracker] = (),
+        monitors: Iterable[Tracker] | None = None,
     ) -> None:
         """Start a training run, and discard the state of an earlier one.
 
@@ -99,19 +114,29 @@ class GreenStopper:
             trains_on: devices that the run computes on, as for :meth:`trainwatt.Tracker.start`; None if unknown.
             processes: process group of a distributed job. All its processes must call this method together. Rank 0
                 judges.
-            monitors: those of the same training, running or not. Without any, another run of this process counts.
+            monitors: those of the same training, running or not. Their place is the stopper's, and verdicts are in
+                their run folders. None: a custom loop, whose run of :func:`trainwatt.measure` counts.
 
         Raises:
             ArgumentError: a monitor was given another place or factor, or there is a cost budget without a price.
         """
-        self._check_site([monitor.site for monitor in monitors])
+        self._monitors = None if monitors is None else tuple(monitors)
+        self._check_site([monitor.site for monitor in self._companions()])
         self._reset()
         self._tracker.start(trains_on=trains_on, processes=processes)
+        resumed, self._resumed = self._resumed, {}
+        if resumed:
+            self._restore(resumed)
 
-    def _check_site(self, monitored: Sequence[Site]) -> None:
+    def _companions(self) -> Sequence[Tracker]:
+        """Return the monitors of the same training."""
+        if self._monitors is not None:
+            return self._monitors
+        own = custom_run(self._tracker)
+        return (own,) if own is not None else ()
+
+    def _check_site(self, sites: Sequence[Site]) -> None:
         """Check that no monitor was given another place or factor, and that a cost budget has a price."""
-        concurrent = self._tracker.concurrent_run()
-        sites = monitored or ([concurrent.site] if concurrent else [])
         for site in sites:
             found = self._site_beside(site).contradiction(site)
             if found is not None:
@@ -133,10 +158,32 @@ class GreenStopper:
         """Aggregate the energy of all processes of the job. All must call this before rank 0 judges."""
         self._tracker.exchange()
 
+    def agree(self, stop: bool) -> bool:
+        """Return the decision of rank 0 on every rank. All processes of the job must call this after an evaluation.
+
+        Args:
+            stop: decision of this process; only that of rank 0 matters.
+        """
+        return self._tracker.agree(stop)
+
+    def share(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the values of rank 0 on every rank. All processes of the job must call this.
+
+        Args:
+            values: those of this rank; only those of rank 0 matter.
+        """
+        return self._tracker.share(values)
+
     def stop(self) -> None:
         """End the training run. `spent_kwh` keeps its energy."""
         snapshot = self._tracker.stop()
         self._ended = self._placed(snapshot) if snapshot else self._ended
+        self._monitors = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy holds: history and figures so far, without the measuring and the monitors."""
+        ended = self._failures.result("the figures of a copy", self._report, self._ended)
+        return vars(self) | {"_ended": ended, "_monitors": None}
 
     def __enter__(self) -> GreenStopper:
         self.start()
@@ -159,6 +206,7 @@ class GreenStopper:
         when: str = "",
         remaining_lr: Sequence[float] | None = None,
         metric: str = "",
+        may_stop: bool = True,
     ) -> Decision:
         """Record an evaluation, and decide whether to stop.
 
@@ -168,7 +216,25 @@ class GreenStopper:
             when: position in the run for the message, e.g. ``"epoch 23"``.
             remaining_lr: learning rates from now to the end of the plan, evenly spaced; None if unknown.
             metric: name of the metric, for the run folder.
+            may_stop: False: only a budget may stop the run here, as during the warm-up.
         """
+        return self._failures.result(
+            "green early stopping",
+            lambda: self._evaluate(value, done, when, remaining_lr, metric, may_stop=may_stop),
+            Decision(),
+            "this evaluation stops nothing",
+        )
+
+    def _evaluate(
+        self,
+        value: float | None,
+        done: float | None,
+        when: str,
+        remaining_lr: Sequence[float] | None,
+        metric: str,
+        *,
+        may_stop: bool,
+    ) -> Decision:
         spent_kwh = self._current_kwh()
         best = self._record(value)
         self._project(done, spent_kwh)
@@ -179,9 +245,13 @@ class GreenStopper:
             remaining_lr=remaining_lr,
         )
         at = when or f"evaluation {self._evaluations}"
-        decision = replace(self._decide(verdict, at, done), best=best)
+        may_stop = may_stop and self._evaluations > self.criteria.warmup and not (done is not None and done >= 1)
+        decision = self._decide(verdict, at, may_stop=may_stop)
+        if may_stop and not decision.stop:
+            decision = self._limited(decision, value, at, best=best)
+        decision = replace(decision, best=best)
         event = {"event": "verdict", "name": metric, "mode": self.mode, "value": value, "at": at}
-        log_to_all({**event, **_stop_fields(decision), "reason": verdict.reason, **decision.metrics})
+        self._log({**event, **_stop_fields(decision), "reason": verdict.reason, **decision.metrics})
         return self._within_budget(decision, at)
 
     def check_budget(self, when: str = "") -> Decision:
@@ -194,7 +264,13 @@ class GreenStopper:
         if now_s - self._checked_s < _CHECK_S or not self._budget.is_limited:
             return Decision()
         self._checked_s = now_s
-        return self._within_budget(Decision(), when or "this step")
+        at = when or "this step"
+        return self._failures.result("a budget check", lambda: self._within_budget(Decision(), at), Decision())
+
+    def _log(self, event: Mapping[str, Any]) -> None:
+        """Log an event to the run folders of the same training."""
+        for monitor in self._companions():
+            monitor.log_stopping(event)
 
     def too_few_evaluations_warning(self, expected: int, how: str) -> str:
         """Return a warning if a run has too few evaluations to be judged; empty otherwise, and after the first time.
@@ -220,22 +296,30 @@ class GreenStopper:
             "best": self._best,
             "evaluations": self._evaluations,
             "agreed": self._agreed,
+            "waited": self._limits.waited,
             "spent_kwh": self.spent_kwh,
             "run": checkpoint_state(report.summary(), None) if report else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state that `state_dict` returned.
+        """Resume from a state that `state_dict` returned, now or with the next run.
 
         The energy spent until then is included, unless it is of this run: a training that goes back to a checkpoint of
-        its own has spent what it has spent.
+        its own has spent what it has spent. A state that cannot be parsed costs a warning.
         """
-        if state["rule"] is not None:
-            self._get_rule().load_state_dict(state["rule"])
-        self._first, self._best = state["first"], state["best"]
-        self._evaluations, self._agreed = int(state["evaluations"]), int(state["agreed"])
-        if self._tracker.running:
-            self._tracker.load_state_dict(state["run"] if "run" in state else _older_run(float(state["spent_kwh"])))
+        if not self._tracker.running:
+            self._resumed = dict(state) if isinstance(state, Mapping) else state
+        self._restore(state)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        with self._failures.contained("the checkpoint's history of evaluations", "judging starts from zero"):
+            parsed = _History.parse(state)
+            if parsed.rule is not None:
+                self._get_rule().load_state_dict(parsed.rule)
+            self._first, self._best = parsed.first, parsed.best
+            self._evaluations, self._agreed, self._limits.waited = parsed.evaluations, parsed.agreed, parsed.waited
+            if self._tracker.running:
+                self._tracker.load_state_dict(parsed.run)
 
     def _current_kwh(self) -> float:
         """Return the energy so far. Wait for exact figures if the run has only just begun."""
@@ -272,7 +356,9 @@ class GreenStopper:
 
     def _get_rule(self) -> StoppingRule:
         if self._rule is None:
-            self._rule = StoppingRule(Threshold(), self.mode or "max", ideal=self.criteria.ideal)
+            mode = self.mode or "max"
+            # of any scale, until the first finite value shows it: a metric may be NaN from the beginning
+            self._rule = StoppingRule(self.criteria.threshold(mode, 1.0, 1.0), mode, ideal=self.criteria.ideal)
         return self._rule
 
     def _updated_rule(self) -> StoppingRule:
@@ -282,17 +368,25 @@ class GreenStopper:
             rule.threshold = self.criteria.threshold(rule.mode, self._first, self._best)
         return rule
 
-    def _decide(self, verdict: Verdict, at: str, done: float | None) -> Decision:
-        """Apply patience and warm-up to a verdict."""
-        self._agreed = self._agreed + 1 if verdict.stop else 0
-        is_over = done is not None and done >= 1
-        is_due = self._agreed > self.criteria.patience and self._evaluations > self.criteria.warmup
+    def _decide(self, verdict: Verdict, at: str, *, may_stop: bool) -> Decision:
+        """Apply patience to a verdict."""
+        stop = verdict.stop and not (verdict.diverged and self.criteria.check_finite is False)
+        self._agreed = self._agreed + 1 if stop else 0
         decision = Decision(metrics=_metrics(verdict), diverged=verdict.diverged, cool_down=verdict.cool_down)
-        if is_over or not is_due:
+        if not may_stop or self._agreed <= self.criteria.patience:
             return decision
         reason = StopReason.DIVERGED if verdict.diverged else StopReason.TREND
         sentence = f"stopped at {at}: {verdict.reason}{self._savings_text(verdict)}"
         return replace(decision, stop=True, sentence=sentence, reason=reason)
+
+    def _limited(self, decision: Decision, value: float | None, at: str, *, best: bool) -> Decision:
+        """Return the decision, or that to stop if the metric has reached a limit of its own."""
+        reached = self._limits.check(value, self._get_rule().mode, self._best, improved=best)
+        if reached is None:
+            return decision
+        diverged = reached.reason is StopReason.DIVERGED
+        sentence = f"stopped at {at}: {reached.sentence}"
+        return replace(decision, stop=True, sentence=sentence, reason=reached.reason, diverged=diverged)
 
     def _savings_text(self, verdict: Verdict) -> str:
         snapshot = self._report()
@@ -307,24 +401,27 @@ class GreenStopper:
         return self._placed(snapshot) if snapshot else self._ended
 
     def _placed(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """Return a snapshot at its site. Without a place of its own, use that of a monitor that is active alongside."""
-        other = None if self._has_place else self._tracker.concurrent_run()
-        return replace(snapshot, site=self._site_beside(other.site)) if other else snapshot
+        """Return a snapshot at its site. Without a place of its own, that is the monitor's, with its live intensity."""
+        if self._has_place:
+            return snapshot
+        for monitor in self._companions():
+            running = monitor.snapshot()
+            return replace(snapshot, site=self._site_beside(running.site if running else monitor.site))
+        return snapshot
 
     def _within_budget(self, decision: Decision, at: str) -> Decision:
-        """Return the decision; if it does not stop and a budget is newly exceeded, return what follows from that."""
+        """Return the decision; if it does not stop and a budget is exceeded, return what follows from that."""
         snapshot = None if decision.stop or not self._budget.is_limited else self._report()
-        if snapshot is None:
-            return decision
-        excess = self._budget.check(snapshot.footprint, self._predicted(snapshot))
-        if excess is None:
+        excess = snapshot and self._budget.check(snapshot.footprint, self._predicted(snapshot))
+        if not excess:
             return decision
         if self.criteria.over_budget == "stop":
             sentence = f"stopped at {at}: {excess.sentence}"
             decision = replace(decision, stop=True, sentence=sentence, reason=excess.reason)
-        else:
+        elif excess.is_news:
             decision = replace(decision, sentence=excess.sentence)
-        log_to_all({"event": "budget", "at": at, **_stop_fields(decision), "reason": excess.sentence})
+        if excess.is_news:
+            self._log({"event": "budget", "at": at, **_stop_fields(decision), "reason": excess.sentence})
         return decision
 
     def _predicted(self, snapshot: RunSnapshot) -> Footprint | None:
@@ -333,6 +430,32 @@ class GreenStopper:
             return None
         least_kwh = self._planned_kwh.low
         return snapshot.footprint_of_whole(Quantity(least_kwh, least_kwh, least_kwh))
+
+
+class _History(NamedTuple):
+    """Checked content of a checkpoint."""
+
+    rule: Mapping[str, Any] | None
+    first: float | None
+    best: float | None
+    evaluations: int
+    agreed: int
+    waited: int
+    run: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, state: Mapping[str, Any]) -> _History:
+        """Check a state as a whole, before anything is restored.
+
+        Raises:
+            DamagedError: it is not of `GreenStopper.state_dict`. The message names the field.
+        """
+        # Few runs are resumed.
+        from trainwatt.schema import checkpoint  # noqa: PLC0415
+
+        checked = checkpoint.stopper(state)
+        run = checked["run"] if "run" in checked else _older_run(checked["spent_kwh"])
+        return cls(**{name: checked[name] for name in cls._fields if name != "run"}, run=run)
 
 
 def _older_run(spent_kwh: float) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""Guards of the training: methods that never raise, and a session that does nothing."""
+"""Guards of the training: methods that never raise, copies that are idle, and a session that does nothing."""
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from trainwatt.accounting.timeline import Phase
 from trainwatt.projection.plan import Plan
 from trainwatt.records.snapshot import RunSnapshot, Status
+from trainwatt.signals.deferral import hold, is_from_handler, release
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,24 +26,98 @@ S = TypeVar("S", bound=_GivesUp)
 
 
 def never_raises(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R | None]:
-    """Make a method that never raises: a failure is logged once, by ``give_up``, and measuring ends."""
+    """Make a method that never raises: a failure is logged once, by ``give_up``, and measuring ends.
+
+    It is the last resort. What can fail by itself is contained where it is called. Signal handlers, which may raise
+    anywhere, are called when the outermost such method has ended.
+    """
+    brief = never_raises_briefly(method)
+
+    @functools.wraps(method)
+    def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        held = hold()
+        try:
+            return brief(self, *args, **kwargs)
+        finally:
+            release(held)
+
+    return wrapper
+
+
+def never_raises_briefly(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R | None]:
+    """Make a method that never raises, except what a signal handler raises in it.
+
+    For methods that are so short that to defer the handlers would take as long: an interrupt loses a mark at most.
+    """
 
     @functools.wraps(method)
     def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return method(self, *args, **kwargs)
-        except Exception:  # noqa: BLE001  # whatever it is, it is ours, not the training's
+        except Exception as error:  # whatever it is, it is ours, not the training's
+            if is_from_handler(error):
+                raise
             self.give_up()
             return None
 
     return wrapper
 
 
+class IdleCopies:
+    """Base of objects that may be pickled and copied at any time: a copy has the settings, and nothing is running.
+
+    A framework pickles and copies its callbacks when it likes: for processes that it starts, into checkpoints, for
+    tuners. What belongs to the running training, such as threads, locks, files and the framework's own objects, stays
+    with the original.
+    """
+
+    def _idle(self) -> dict[str, Any]:
+        """Return the attributes of a copy that differ from those of the original."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes of a copy."""
+        return {**vars(self), **self._idle()}
+
+
+def travels(value: object) -> bool:
+    """Return True if an object of the user's can be pickled, here or by cloudpickle if the program uses that."""
+    picklers = [pickle, *(sys.modules[name] for name in ("cloudpickle",) if name in sys.modules)]
+    return any(_is_taken(pickler.dumps, value) for pickler in picklers)
+
+
+def copied(value: Any, memo: dict[int, Any]) -> Any:
+    """Return a deep copy of an object of the user's, or the object itself if it cannot be copied."""
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # noqa: BLE001  # a copy of the user's may raise anything
+        return value
+
+
+def _is_taken(dump: Callable[[Any], object], value: object) -> bool:
+    try:
+        dump(value)
+    except Exception:  # noqa: BLE001  # a class of the user's may raise anything
+        return False
+    return True
+
+
 class NullSession:
-    """A session that measures nothing: the methods of :class:`trainwatt.tracking.session.Session`, to no effect."""
+    """A session that measures nothing: the methods of :class:`trainwatt.tracking.session.Session`, to no effect.
+
+    Args:
+        final: snapshot of a run that could not begin; None if there is no run.
+    """
 
     folder = None
     running = False
+
+    def __init__(self, final: RunSnapshot | None = None) -> None:
+        self._final = final
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a copy is: no copy of a session measures."""
+        return nothing, ()
 
     def begin(self, phase: Phase, *, epoch: int | None = None) -> None:
         """Do nothing."""
@@ -66,6 +144,12 @@ class NullSession:
         """Do nothing."""
 
     def log_event(self, event: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def note(self, note: object) -> None:
+        """Do nothing."""
+
+    def score(self, name: object, value: object) -> None:
         """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -100,9 +184,17 @@ class NullSession:
         return None
 
     def summary(self) -> dict[str, Any]:
-        """Return an empty summary."""
-        return {}
+        """Return the summary of a run that could not begin; empty if there is no run."""
+        return self._final.summary() if self._final else {}
 
     def finish(self, status: Status = "finished") -> RunSnapshot | None:  # noqa: ARG002  # as a session's
-        """Return no snapshot."""
-        return None
+        """Return the snapshot of a run that could not begin; None if there is no run."""
+        return self._final
+
+
+NOTHING = NullSession()
+
+
+def nothing() -> NullSession:
+    """Return the session without a run."""
+    return NOTHING

@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from trainwatt.distributed.rank_record import PhaseHistory, RankRecord
 
 _log = logging.getLogger("trainwatt")
+
+# Longest delay of an epoch by a disk that does not answer: the first time, and then.
+_PATIENCE_S, _HURRY_S = 5.0, 0.1
 
 
 class JobAggregator:
@@ -42,6 +46,7 @@ class JobAggregator:
 
             self._phase_history = PhaseHistory(began_s)
         self._others: dict[str, RankRecord] = {}
+        self._disk_answers = True
         self._shown_j: dict[str, float] = {}  # the most that was shown of each device
         self._closed: Mapping[Phase, Span] = {}  # the job at the end of the epoch before, without earlier attempts
 
@@ -109,10 +114,20 @@ class JobAggregator:
             output_dir: that folder.
             last: wait a moment for the final figures, which all are about to write.
         """
-        from trainwatt.records import rank_folders  # noqa: PLC0415  # few need it
+        # Few need them.
+        from trainwatt.files.background import within  # noqa: PLC0415
+        from trainwatt.records import rank_folders  # noqa: PLC0415
 
         where = (output_dir, self.processes.job, self._began_s)
-        return rank_folders.wait(*where, self.processes.world_size - 1) if last else rank_folders.read(*where)
+        others = self.processes.world_size - 1
+        read = partial(rank_folders.wait, *where, others) if last else partial(rank_folders.read, *where)
+        try:
+            return within(_PATIENCE_S if self._disk_answers else _HURRY_S, read)
+        except OSError as error:
+            if self._disk_answers:
+                self._disk_answers = False
+                _log.warning("trainwatt: the figures of the other processes cannot be read now: %s", error)
+            return ()
 
     def aggregated(self, snapshot: RunSnapshot) -> RunSnapshot:
         """Aggregate the job, as far as its ranks have reported.

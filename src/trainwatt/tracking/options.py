@@ -76,9 +76,12 @@ class MonitorOptions(Options, total=False):
 
     Args:
         prog_bar: show energy, so far and of the whole run, and emissions if there is room, on the progress bar.
+        attachments: attach summary, report and factors to the runs of experiment trackers, such as W&B and MLflow; the
+            logged values go there in any case.
     """
 
     prog_bar: bool
+    attachments: bool
 
 
 class StoppingOptions(MeasurementOptions, total=False):
@@ -97,6 +100,12 @@ class StoppingOptions(MeasurementOptions, total=False):
         max_cost: cost budget, in the currency of the tariff.
         over_budget: ``"stop"``, or only ``"warn"``, when a budget is reached.
         predictive: count a budget as reached as soon as the projection of the whole training exceeds it.
+        check_finite: True to stop at the first value of the metric that is not finite, False to never stop for that;
+            None to stop after several in a row.
+        stopping_threshold: value of the metric that is good enough: the training is stopped once it is reached.
+        divergence_threshold: value of the metric that shows a divergence: the training is stopped once it is worse.
+        baseline: value of the metric that must be passed. As long as no evaluation has passed it, the training is
+            stopped by an evaluation that does not improve, as soon as there have been ``patience`` evaluations.
     """
 
     min_gain_per_kwh: float | Literal["auto"] | None
@@ -109,3 +118,7 @@ class StoppingOptions(MeasurementOptions, total=False):
     max_cost: float | None
     over_budget: str
     predictive: bool
+    check_finite: bool | None
+    stopping_threshold: float | None
+    divergence_threshold: float | None
+    baseline: float | None

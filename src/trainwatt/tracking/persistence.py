@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from trainwatt.accounting.ledger import Ledger
 from trainwatt.accounting.power_history import Stretch
 from trainwatt.accounting.timeline import Span, SpanKey
 from trainwatt.records.recorder import Recorder
-from trainwatt.records.run_folder import pid_space
+from trainwatt.records.run_folder import writer_identity
 from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.tracking.job_aggregator import JobAggregator
 
 # A killed process loses at most a second of its record. The sampler's thread looks in every 0.25 s.
 _FLUSH_AGAIN_S = 0.7
+# Longest delay of a training's start by the first line of its record.
+_START_S = 1.0
 
 
 class Persistence:
@@ -35,13 +38,18 @@ class Persistence:
 
     @property
     def folder(self) -> Path | None:
-        """The run folder; None if there is none."""
+        """The run folder; None if there is none, or it could not be made yet."""
         return self._recording.path
+
+    @property
+    def takes_events(self) -> bool:
+        """True if there is a run folder, or there will be one as soon as it can be made."""
+        return self._recording.is_active
 
     @property
     def active(self) -> bool:
         """True if there is somebody to write for: a run folder, or the other processes of the job."""
-        return self.folder is not None or self._job.several
+        return self.takes_events or self._job.several
 
     @property
     def complete_folder(self) -> Path | None:
@@ -54,22 +62,31 @@ class Persistence:
         Args:
             own: the snapshot of this process.
         """
-        return self._job.aggregated(own).summary() | self._job.record(own)
+        return self._job.aggregated(own).summary() | self._job.record(own) | self._recording.stamp
 
     def write_summary(self, own: RunSnapshot, *, durable: bool = False) -> None:
         """Replace ``summary.json``.
 
         Args:
             own: the snapshot of this process.
-            durable: wait until it is on the disk.
+            durable: it is final; wait until it is on the disk, but not for ever.
         """
-        if self.folder:
-            self._recording.summary(self.summary(own), durable=durable)
+        if self.takes_events:
+            self._recording.summary(self.summary(own), own.sequence, durable=durable)
 
-    def start(self, run: str, began_unix_s: float, pid: int) -> None:
-        """Write that a run has begun."""
-        start = {"event": "start", "run": run, "began_unix_s": began_unix_s, "pid": pid, "pid_space": pid_space()}
-        self._recording.event(start)
+    def start(self, run: str, began_unix_s: float, pid: int, token: str = "") -> None:
+        """Write that a run has begun, and wait for the disk, but not for long.
+
+        Args:
+            run: name of the run.
+            began_unix_s: its beginning, in seconds since the Unix epoch.
+            pid: id of this process.
+            token: an identity of the owner and of its copies in other processes.
+        """
+        began = {"run": run, "began_unix_s": began_unix_s, "monotonic_s": time.monotonic()}
+        owner = {"token": token} if token else {}
+        self._recording.event({"event": "start", **began, **writer_identity(), "pid": pid, **owner}, pinned=True)
+        self._recording.flush(_START_S)
 
     def resume(self, prior: PriorAttempts, spans: Iterable[tuple[SpanKey, Span]]) -> None:
         """Write what earlier attempts took."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from trainwatt import validation
 from trainwatt.clock import Clock
 from trainwatt.errors import ArgumentError
+from trainwatt.files.names import fault_of, fault_of_path
 from trainwatt.footprint.plug import sources_of, sources_text
 from trainwatt.live import Provider
 from trainwatt.power.device import KINDS, Found, Kind, Scope
 from trainwatt.power.discovery import discover, unknown_gpus
 from trainwatt.power.host.boot_id import host_id
 from trainwatt.site import Site
+from trainwatt.tracking.guard import travels
 
 if TYPE_CHECKING:
     from trainwatt.power.accelerators import Accelerator
@@ -159,6 +161,12 @@ class Settings:
             names[device.kind].append(device.name)
         return replace(self, site=self.site.on_hardware(names["gpu"], names["cpu"], is_here=is_here))
 
+    @property
+    def portable(self) -> Settings:
+        """The settings for another process: without a live source of the user's that cannot be sent there."""
+        live = self.site.live
+        return self if live is None or travels(live.provider) else replace(self, site=self.site.static())
+
     def quiet(self) -> Settings:
         """Return the settings for a rank other than 0: it prints and projects nothing."""
         return replace(self, verbose=False, project_after=None)
@@ -231,23 +239,36 @@ def _check_bool(argument: str, value: bool) -> bool:
 
 
 def _check_folder(output_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Return the folder as an absolute path, which holds wherever the program changes to; no disk is asked.
+
+    A folder that cannot be written costs the record only, so it is no bad argument: the disk may be full now, and not
+    at the end.
+    """
     if output_dir is None:
         return None
-    expected = "a folder that can be written to, or None for no run folder"
-    if not isinstance(output_dir, (str, os.PathLike)):
+    expected = "a folder, or None for no run folder"
+    if not isinstance(output_dir, (str, os.PathLike)) or not isinstance(os.fspath(output_dir), str):
+        raise ArgumentError("output_dir", output_dir, expected)
+    if not os.fspath(output_dir).strip():
         raise ArgumentError("output_dir", output_dir, expected)
     folder = Path(output_dir)
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):  # the only test that holds for root and on every file system
-            return folder
-    except OSError as error:
-        raise ArgumentError("output_dir", str(output_dir), f"{expected}; {error}") from None
+    with contextlib.suppress(RuntimeError):
+        # There may be no home folder.
+        folder = folder.expanduser()
+    if fault := fault_of_path(folder):
+        raise ArgumentError("output_dir", str(output_dir), f"{expected}; {fault}")
+    with contextlib.suppress(OSError):
+        # The working directory may be gone.
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100  # resolves "..", without asking the disk for links
+    return folder
 
 
 def _check_name(run_name: str | None) -> str | None:
     if run_name is None:
         return None
-    if not isinstance(run_name, str) or run_name in ("", ".", "..") or Path(run_name).name != run_name:
-        raise ArgumentError("run_name", run_name, "a folder name without slashes, or None for the start time")
+    expected = "a folder name without slashes, or None for the start time"
+    if not isinstance(run_name, str):
+        raise ArgumentError("run_name", run_name, expected)
+    if fault := fault_of(run_name):
+        raise ArgumentError("run_name", run_name, f"{expected}; {fault}")
     return run_name

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from trainwatt.containment import Failures
 from trainwatt.records.snapshot import RunSnapshot
 from trainwatt.records.summary import Summary
-
-_log = logging.getLogger("trainwatt")
 
 
 class Sink:
@@ -50,9 +48,11 @@ class Sinks(Sink):
     Args:
         sinks: in the order in which they are called.
         rank: the rank of this process.
+        failures: those of the run.
     """
 
-    def __init__(self, sinks: Iterable[Sink] = (), rank: int = 0) -> None:
+    def __init__(self, sinks: Iterable[Sink] = (), rank: int = 0, failures: Failures | None = None) -> None:
+        self._failures = failures or Failures()
         self._sinks = tuple(sink for sink in sinks if rank == 0 or sink.every_rank)
 
     def on_projection(self, snapshot: RunSnapshot, *, again: bool) -> None:
@@ -72,4 +72,4 @@ class Sinks(Sink):
             try:
                 call(sink)
             except Exception:  # noqa: BLE001, PERF203  # whatever it is, it must not end the training
-                _log.exception("trainwatt: %s failed; everything else goes on", type(sink).__name__)
+                self._failures.failed(type(sink).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from trainwatt.accounting.attempts import PriorAttempts, Resumption
 from trainwatt.accounting.ledger import Ledger
 from trainwatt.accounting.timeline import Phase, Span, SpanKey, merged, total_of
 from trainwatt.clock import Since
+from trainwatt.containment import Failures
 from trainwatt.footprint.footprint import Footprint
 from trainwatt.power.device import Found
 from trainwatt.projection.projection import Projection
@@ -39,8 +41,10 @@ class Snapshots:
         found: the sources that cannot be read here, and the devices that are not counted.
         training_kwh: energy of the training whose model this run uses; None if unknown.
         run_id: unique identifier of the run.
+        failures: those of the run.
 
     Attributes:
+        run: as given.
         status: the run's.
         found: as given; the devices that are not counted may become known later.
         epochs: number of closed epochs.
@@ -59,12 +63,15 @@ class Snapshots:
         found: Found = Found(),  # noqa: B008  # immutable
         training_kwh: float | None = None,
         run_id: str = "",
+        failures: Failures | None = None,
     ) -> None:
+        self._failures = failures or Failures()
         self.status: Status = "running"
         self.epochs = 0
         self.prior = PriorAttempts()
         self.unbooked: list[tuple[SpanKey, Span]] = []
-        self._run, self._ledger, self._subscription, self._since = run, ledger, subscription, since
+        self._sequence = itertools.count(1)
+        self.run, self._ledger, self._subscription, self._since = run, ledger, subscription, since
         self.found, self._training_kwh = found, training_kwh
         self._expected_requests = settings.expected_requests
         self._run_id, self._site = run_id, settings.site
@@ -111,7 +118,10 @@ class Snapshots:
         self._ledger.book(self._subscription.settled_s())
         self._subscription.floor_s = self._ledger.booked_s
         own_j = self._ledger.booked_j - self.prior.total_j
-        self._live_intensity.book(self._since.wall_at(self._ledger.booked_s), own_j)
+        try:
+            self._live_intensity.book(self._since.wall_at(self._ledger.booked_s), own_j)
+        except Exception:  # noqa: BLE001  # prices come from elsewhere, and must not cost the energy
+            self._use_yearly_mean()
 
     def take(self, now_s: float, closed: int | None = None) -> RunSnapshot:
         """Take a snapshot.
@@ -129,7 +139,7 @@ class Snapshots:
             rest = (each for each in self.unbooked if each[0].epoch == closed)
             epoch = merged([*self._ledger.timeline.epoch(closed), *rest])
         return RunSnapshot(
-            run=self._run,
+            run=self.run,
             status=self.status,
             began_s=self._since.wall_s,
             now_s=now_wall_s,
@@ -137,7 +147,7 @@ class Snapshots:
             epoch=epoch,
             epochs=self.epochs,
             devices=(*self._subscription.devices, *self.found.uncounted),
-            site=self._live_intensity.site(now_wall_s, total_of(phases).total_j - self.prior.total_j),
+            site=self._site_now(now_wall_s, total_of(phases).total_j - self.prior.total_j),
             missing=self.found.missing,
             gaps_s=self._subscription.gaps_s,
             notes=self._subscription.notes,
@@ -152,7 +162,35 @@ class Snapshots:
             prior_footprint=self._prior_footprint,
             id=self._run_id,
             lost_j=self._lost_j,
+            failures=self._failures,
+            sequence=next(self._sequence),
         )
+
+    def bare(self, now_s: float) -> RunSnapshot:
+        """Take a snapshot without energy, after nothing else could be taken."""
+        return bare_snapshot(
+            self.run,
+            self.status,
+            self._site.static(),
+            self._since.wall_s,
+            now_s=self._since.wall_at(now_s),
+            run_id=self._run_id,
+        )
+
+    def _site_now(self, now_wall_s: float, own_j: float) -> Site:
+        try:
+            return self._live_intensity.site(now_wall_s, own_j)
+        except Exception:  # noqa: BLE001  # prices come from elsewhere, and must not cost the energy
+            return self._use_yearly_mean()
+
+    def _use_yearly_mean(self) -> Site:
+        """Do without a live carbon intensity from now on, and return the site."""
+        self._failures.failed("the live carbon intensity", "the yearly mean is used for the whole run")
+        with self._failures.contained("the end of the live source"):
+            self._live_intensity.close()
+        self._site = self._site.static()
+        self._live_intensity = LiveIntensity(self._site)
+        return self._site
 
     def take_recent(self, now_s: float) -> RunSnapshot:
         """Take a snapshot that holds the training since the last one of these that did.
@@ -184,6 +222,37 @@ class Snapshots:
         )
         return replace(snapshot, projection=projection, projected_site=self._projected_site)
 
+    def drop_projection(self) -> None:
+        """Leave the projection out of the snapshots that follow."""
+        self._projection = self._projected_site = None
+
     def close(self) -> None:
         """End the live source, if there is one."""
         self._live_intensity.close()
+
+
+def bare_snapshot(
+    run: str, status: Status, site: Site, began_s: float, *, now_s: float | None = None, run_id: str = ""
+) -> RunSnapshot:
+    """Return the snapshot of a run of which nothing is known but that it was meant to be.
+
+    Args:
+        run: its name.
+        status: how it ended.
+        site: its place.
+        began_s: its beginning, in seconds since the Unix epoch.
+        now_s: its end; None if it ended at once.
+        run_id: its identifier.
+    """
+    return RunSnapshot(
+        run,
+        status,
+        began_s,
+        began_s if now_s is None else now_s,
+        phases={},
+        epoch={},
+        epochs=0,
+        devices=(),
+        site=site,
+        id=run_id,
+    )
