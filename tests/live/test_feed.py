@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standins.grid_api import GridApi, serving
-from trainwatt.live import ElectricityMaps, GreatBritain, Interval
+from trainwatt.live import ElectricityMaps, GreatBritain, Interval, Query
 from trainwatt.live.cache import Fetched, cache_folder, load, save
 from trainwatt.live.feed import Feed
 from trainwatt.live.fetch import FetchError, fetch
 from trainwatt.live.intervals import Intervals
+from trainwatt.site import Site
+from trainwatt.site.live_intensity import LiveIntensity
 
 
 @pytest.fixture
@@ -189,10 +195,50 @@ def test_runs_that_follow_each_other_ask_once(api: GridApi, feed: Callable[[], F
     assert len(api.asked) == asked
 
 
-@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"time_s": "x"}', "\0"])
-def test_a_file_that_is_spoilt_is_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "gb.json").write_text(text)
-    assert load(tmp_path, "gb") == Fetched()
+GOOD: dict[str, Any] = {"time_s": 1.0, "skew_s": 0.0, "actual": [], "forecast": [], "not_before_s": 0.0}
+SPOILT: dict[str, Callable[[Path], object]] = {
+    **{
+        f"text-{number}": lambda file, text=text: file.write_text(text)  # type: ignore[misc]
+        for number, text in enumerate(
+            [
+                *("", "null", "{}", "[1]", "1", '"x"', '{"time_s": "x"}', "\0", "[" * 100_000),
+                *(json.dumps({**GOOD, "time_s": value}) for value in (None, [], float("nan"), float("inf"), 10**400)),
+                *(json.dumps({**GOOD, "skew_s": value}) for value in (1e300, {}, "soon")),
+                *(json.dumps({**GOOD, "actual": value}) for value in (5, "abc", [[1]], [[1, 2, 3, 4]], [[2, 1, 5]])),
+                *(json.dumps({**GOOD, "actual": [[1, 2, value]]}) for value in ("5", -1, 1e9, float("nan"), None)),
+            ]
+        )
+    },
+    "binary": lambda file: file.write_bytes(bytes(range(256)) * 100),
+    "huge": lambda file: file.write_bytes(b" " * 20_000_000),
+    "folder": lambda file: file.mkdir(),
+    "pipe": os.mkfifo,
+    "device": lambda file: file.symlink_to("/dev/zero"),
+    "endless-link": lambda file: file.symlink_to(file),
+    "secret": lambda file: (file.touch(), file.chmod(0)),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_file_that_is_spoilt_is_as_none_and_the_source_is_asked(
+    api: GridApi, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").mkdir()
+    SPOILT[name](tmp_path / "cache" / "gb.json")
+    assert load(tmp_path / "cache", "gb") == Fetched()
+    live = Feed(GreatBritain(base_url=api.url), tmp_path / "cache")
+    wait_for(lambda: live.version)
+    assert live.at(time.time()) == 100.0
+    assert not caplog.records
+    live.close()
+
+
+def test_a_file_that_forbids_requests_for_ever_does_not(api: GridApi, tmp_path: Path) -> None:
+    (tmp_path / "gb.json").write_text(json.dumps({**GOOD, "not_before_s": time.time() + 1e9}))
+    live = Feed(GreatBritain(base_url=api.url), tmp_path)
+    wait_for(lambda: live.version)
+    live.close()
 
 
 def test_what_is_kept_comes_back_as_it_was_and_holds_no_token(tmp_path: Path) -> None:
@@ -254,6 +300,177 @@ def test_only_its_own_thread_uses_the_network(api: GridApi) -> None:
     live.forecast(0.0, 1.0)
     live.close()
     assert set(watched.threads) == {"trainwatt-live"}
+
+
+@dataclass(frozen=True)
+class Users:
+    """Live source of a user's own, of which one part does not do what it should."""
+
+    url: str
+    broken: str
+    value: Any
+
+    def __getattribute__(self, name: str) -> Any:
+        broken, value = object.__getattribute__(self, "broken"), object.__getattribute__(self, "value")
+        if name != broken:
+            return object.__getattribute__(self, name)
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    name = basis = key = "users"
+    refresh_s = carry_s = 60.0
+    timeout_s = 5.0
+    country = None
+
+    def at(self, zone: str) -> Users:
+        return self
+
+    def actual(self, now_s: float) -> Any:
+        return GreatBritain(base_url=self.url).actual(now_s)
+
+    def forecast(self, now_s: float) -> Any:
+        return ()
+
+
+def parsing(result: Any) -> Callable[[float], Any]:
+    def parse(_: Any) -> Any:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return lambda now_s: [Query("URL/intensity", {}, parse)]
+
+
+BROKEN: list[tuple[str, Any]] = [
+    *((name, RuntimeError("no")) for name in ("name", "basis", "key", "refresh_s", "carry_s", "timeout_s", "country")),
+    *((name, 5) for name in ("name", "basis", "key", "country")),
+    *((name, "soon") for name in ("refresh_s", "carry_s", "timeout_s")),
+    *((name, float("nan")) for name in ("refresh_s", "carry_s", "timeout_s")),
+    ("refresh_s", -1.0),
+    *(("actual", each) for each in (RuntimeError("no"), lambda now_s: None, lambda now_s: [5])),
+    *(("actual", parsing(each)) for each in (SystemExit(3), KeyError("x"), None, 5, [5], [("a", "b", "c")])),
+    *(
+        ("actual", parsing([Interval(*each)]))
+        for each in ((0.0, 1e300, 5.0), (5.0, 1.0, 5.0), (0.0, 9e9, float("nan")))
+    ),
+]
+
+
+@pytest.mark.parametrize(("broken", "value"), BROKEN)
+def test_a_source_of_the_users_own_that_fails_costs_one_warning_and_the_static_factor_is_used(
+    api: GridApi, broken: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if callable(value):
+        queries = value
+        value = lambda now_s: [  # noqa: E731
+            each._replace(url=each.url.replace("URL", api.url)) if isinstance(each, Query) else each
+            for each in queries(now_s)
+        ]
+    live = LiveIntensity(Site(zone="GB", carbon_intensity=Users(api.url, broken, value), environ={}))
+    wait_for(lambda: caplog.records)
+    for step in range(5):
+        live.book(time.time(), step * 1e6)
+    site = live.site(time.time(), 5e6)
+    assert site.carbon_intensity.value == Site(zone="GB", environ={}).carbon_intensity.value
+    assert json.dumps(site.to_dict())
+    live.close()
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "the static factor is used" in warning
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyError("zone"), AttributeError("x")])
+def test_a_source_of_the_users_own_that_cannot_take_a_zone_is_left_out(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Lost(Users):
+        def at(self, zone: str) -> Users:
+            raise error
+
+    site = Site(zone="GB", carbon_intensity=Lost("", "", None), environ={})
+    assert site.live is None
+    assert len(caplog.records) == 1
+
+
+# each part of an answer, byte by byte without end
+DRIPS = {
+    "status": b"",
+    "header": b"HTTP/1.1 200 OK\r\nX: ",
+    "headers": b"HTTP/1.1 200 OK\r\n",
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "body": b"HTTP/1.1 200 OK\r\n\r\n",
+    "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "error": b"HTTP/1.1 500 No\r\n",
+}
+ENDLESS = {"headers": b"a: b\r\n", "continue": b"HTTP/1.1 100 Continue\r\n\r\n", "chunk": b"1\r\n \r\n"}
+
+
+@pytest.mark.parametrize("part", DRIPS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_comes_byte_by_byte_has_a_time_limit(part: str, scheme: str) -> None:
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            # Encryption begins with bytes of the server's as well.
+            connection.sendall(DRIPS[part] if scheme == "http" else b"\x16\x03\x03\x40\x00\x02")
+            rest = ENDLESS.get(part, b"x") if scheme == "http" else b"\x00"
+            while not over.wait(0.002):
+                for byte in rest:
+                    connection.sendall(bytes((byte,)))
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    began_s = time.monotonic()
+    with pytest.raises(FetchError):
+        fetch(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/", {}, 0.4)
+    assert time.monotonic() - began_s < 1.5
+    over.set()
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:em-pass-123@127.0.0.1:9/",
+        "http://127.0.0.1:9/?key=em-pass-123",
+        "http://127.0.0.1:x/?key=em-pass-123",
+        "http://127.0.0.1:9/ ?key=em-pass-123",
+        "http://[em-pass-123",
+        "file:///etc/hostname?em-pass-123",
+        "data:application/json,{}em-pass-123",
+        "em-pass-123",
+    ],
+)
+def test_no_error_of_a_request_shows_its_secrets(url: str) -> None:
+    with pytest.raises(FetchError) as error:
+        fetch(url, {}, 1.0)
+    assert "em-pass-123" not in str(error.value)
+    with pytest.raises(FetchError) as error:
+        fetch("http://127.0.0.1:9/", {"auth-token": "em-pass-123\n"}, 1.0)
+    assert "em-pass-123" not in str(error.value)
+
+
+def test_a_source_that_puts_its_token_into_its_error_does_not_show_it(
+    api: GridApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    def parse(_: Any) -> Any:
+        raise RuntimeError("refused plainword")
+
+    queries = [Query(api.url + "/intensity", {"auth-token": "plainword"}, parse)]
+    live = Feed(Users(api.url, "actual", lambda now_s: queries))
+    wait_for(lambda: caplog.records)
+    assert "plainword" not in caplog.text + live.problem
+    assert "refused ***" in live.problem
+    live.close()
+
+
+def test_user_and_password_in_an_address_are_sent_as_a_header(api: GridApi) -> None:
+    url = api.url.replace("http://", "http://user:pass@")
+    assert fetch(url + "/intensity", {}, 5.0).payload["data"]
 
 
 # what is known, by time

@@ -104,6 +104,17 @@ def test_user_and_password_are_sent(controller: Controller) -> None:
         Redfish(controller.url, "admin", "wrong")
 
 
+def test_the_password_is_sent_to_no_other_host(controller: Controller) -> None:
+    with Controller() as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        other.resources = {"/power": {"PowerControl": [{"PowerConsumedWatts": 300}]}}
+        for url in (f"{other.url}/power", f"//127.0.0.1:{other.server_port}/power"):
+            controller.resources = {"/redfish/v1/Chassis": {"Members": [link(url)]}}
+            with pytest.raises(FetchError, match="another host"):
+                Redfish(controller.url, "admin", "secret")
+        other.shutdown()
+
+
 def test_a_controller_without_power_or_without_an_answer_is_told(controller: Controller) -> None:
     controller.resources = {**chassis("Self"), "/redfish/v1/Chassis/Self": {"Name": "Self"}}
     with pytest.raises(FetchError, match="no resource reports the power"):

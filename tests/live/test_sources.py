@@ -87,6 +87,17 @@ def test_the_token_is_sent_as_a_header_and_no_address_is_looked_up(api: GridApi)
     assert "secret" not in repr(provider)
 
 
+def test_a_token_of_a_file_ends_with_a_line_break() -> None:
+    assert ElectricityMaps("secret\n") == ElectricityMaps("secret")
+
+
+@pytest.mark.parametrize("token", [None, 5, "two\nlines", "caf\u00e9", b"bytes"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(token: Any) -> None:
+    with pytest.raises(ArgumentError, match="token") as error:
+        ElectricityMaps(token)
+    assert str(token) not in str(error.value)
+
+
 def test_denmark_is_asked_for_its_areas_in_utc(api: GridApi) -> None:
     (query,) = Denmark("DK1", base_url=api.url).actual(NOW_S)
     assert "filter=%7B%22PriceArea%22%3A%5B%22DK1%22%5D%7D" in query.url

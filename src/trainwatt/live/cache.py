@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainwatt.live.provider import Interval, grams_of
+from trainwatt.files.output_file import replace
+from trainwatt.files.strict_json import dumps
+from trainwatt.live.provider import Interval, checked_interval
+from trainwatt.schema.json_file import parse, read_text
+
+# Forty days of figures every five minutes, many times over.
+_MOST_BYTES = 4_000_000
+# Beyond, a number of seconds is no time.
+_MOST_S = 1e11
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,13 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def load(folder: Path | None, key: str) -> Fetched:
-    """Load the cached figures; empty if missing or unreadable."""
+    """Load the cached figures; empty if missing or spoilt, whatever the file is."""
     if folder is None:
         return Fetched()
     try:
-        return _fetched(json.loads((folder / _name(key)).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+        return _fetched(parse(read_text(folder / _name(key), most_bytes=_MOST_BYTES)))
+    # Other programs and users may have written there.
+    except Exception:  # noqa: BLE001
         return Fetched()
 
 
@@ -56,14 +63,9 @@ def save(folder: Path | None, key: str, fetched: Fetched) -> None:
     """Save figures to the cache; readers see the old file or the new one. Write errors are ignored."""
     if folder is None:
         return
-    temporary = folder / f"{_name(key)}.{os.getpid()}-{threading.get_ident()}.new"
-    try:
+    with contextlib.suppress(OSError, ValueError):
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(vars(fetched)), encoding="utf-8")
-        temporary.replace(folder / _name(key))
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        replace(folder / _name(key), dumps(vars(fetched)).encode())
 
 
 def _name(key: str) -> str:
@@ -71,14 +73,16 @@ def _name(key: str) -> str:
 
 
 def _fetched(state: Any) -> Fetched:
-    return Fetched(
-        time_s=float(state["time_s"]),
-        skew_s=float(state["skew_s"]),
-        actual=_intervals(state["actual"]),
-        forecast=_intervals(state["forecast"]),
-        not_before_s=float(state["not_before_s"]),
-    )
+    time_s, skew_s, not_before_s = (_finite(state[name]) for name in ("time_s", "skew_s", "not_before_s"))
+    return Fetched(time_s, skew_s, _intervals(state["actual"]), _intervals(state["forecast"]), not_before_s)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not abs(number) < _MOST_S:
+        raise ValueError("no time")
+    return number
 
 
 def _intervals(state: Any) -> tuple[Interval, ...]:
-    return tuple(Interval(float(begin), float(end), grams_of(grams)) for begin, end, grams in state)
+    return tuple(checked_interval(*each) for each in state)

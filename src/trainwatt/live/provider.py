@@ -9,6 +9,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 # No electricity emits as much; a higher figure is an error.
 _HIGHEST_G = 5_000.0
+# The year 3000.
+_LATEST_S = 32_503_680_000.0
+# No source has new figures more often, and none answers sooner.
+_LEAST_REFRESH_S, _LEAST_TIMEOUT_S = 10.0, 0.05
 
 
 class Interval(NamedTuple):
@@ -92,6 +96,65 @@ class Provider(Protocol):
     def forecast(self, now_s: float) -> Sequence[Query]:
         """Return the queries for the coming hours; empty if it has no forecast."""
         ...
+
+
+class Source(NamedTuple):
+    """A live source whose attributes were read once and checked, because a user's own may raise or change.
+
+    Attributes:
+        provider: the source.
+        name, basis, key, refresh_s, carry_s, timeout_s, country: see :class:`Provider`.
+    """
+
+    provider: Provider
+    name: str
+    basis: str
+    key: str
+    refresh_s: float
+    carry_s: float
+    timeout_s: float
+    country: str | None
+
+    @classmethod
+    def of(cls, provider: Provider) -> Source:
+        """Read and check the attributes of a live source.
+
+        Raises:
+            Exception: whatever they raise; ValueError if one is of the wrong kind.
+        """
+        name, basis, key = (_text(provider, each) for each in ("name", "basis", "key"))
+        country = None if provider.country is None else _text(provider, "country")
+        refresh_s, carry_s, timeout_s = (
+            _seconds(provider, each, least_s)
+            for each, least_s in (("refresh_s", _LEAST_REFRESH_S), ("carry_s", 0.0), ("timeout_s", _LEAST_TIMEOUT_S))
+        )
+        return cls(provider, name, basis, key, refresh_s, carry_s, timeout_s, country)
+
+
+def checked_interval(begin_s: object, end_s: object, g_per_kwh: object) -> Interval:
+    """Return an interval of numbers.
+
+    Raises:
+        ValueError: if it is none, it ends before it begins, or it lies outside the years 1970 to 3000.
+    """
+    times = [each for each in (begin_s, end_s) if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    if len(times) < 2 or not 0 <= times[0] < times[1] < _LATEST_S:
+        raise ValueError("an interval needs two times in seconds, of which the second one is later")
+    return Interval(float(times[0]), float(times[1]), grams_of(g_per_kwh))
+
+
+def _text(provider: Provider, name: str) -> str:
+    value = getattr(provider, name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} of the live source is not a text")  # noqa: TRY004  # as all of its faults
+    return value
+
+
+def _seconds(provider: Provider, name: str, least_s: float) -> float:
+    value = getattr(provider, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} of the live source is not a number of seconds")
+    return max(float(value), least_s)
 
 
 def seconds_of(text: str) -> float:

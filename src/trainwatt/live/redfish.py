@@ -65,7 +65,11 @@ class Redfish:
                     yield each, watts
 
     def _get(self, path: str) -> dict[str, Any]:
-        payload = fetch(urljoin(self._root, path), self._headers, _TIMEOUT_S, verify=self._verify).payload
+        url = urljoin(self._root, path)
+        # The controller names its resources itself, and must not send the password elsewhere.
+        if urlsplit(url)[:2] != urlsplit(self._root)[:2]:
+            raise FetchError("the controller refers to another host")
+        payload = fetch(url, self._headers, _TIMEOUT_S, verify=self._verify).payload
         if not isinstance(payload, dict):
             raise FetchError(f"{path} is not a resource")
         return payload

@@ -24,6 +24,9 @@ class ElectricityMaps:
         zone: zone name of Electricity Maps, e.g. ``US-CAL-CISO``; None means the run's country.
         base_url: address of the API.
         timeout_s: timeout of a request.
+
+    Raises:
+        ArgumentError: if the token is no text of one line.
     """
 
     token: str = field(repr=False)
@@ -36,6 +39,12 @@ class ElectricityMaps:
     country: ClassVar[str | None] = None
     refresh_s: ClassVar[float] = 900.0
     carry_s: ClassVar[float] = 3 * _HOUR_S
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.token, str) or not self.token.strip().isascii() or not self.token.strip().isprintable():
+            raise ArgumentError("token", "", "a token, which is a text of letters and digits in one line")
+        # One that was read from a file ends with a line break.
+        object.__setattr__(self, "token", self.token.strip())
 
     @property
     def key(self) -> str:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwatt.files.output_file import replace
+from trainwatt.files.strict_json import dumps
 from trainwatt.site import config
 from trainwatt.site.factor import Factor
 
@@ -94,9 +96,7 @@ def save(host: str, calibration: Calibration, environ: Mapping[str, str] = os.en
     hosts = {**_hosts(file), host: calibration.to_dict()}
     folder.mkdir(parents=True, exist_ok=True)
     # Replaced as a whole, so that a run that starts meanwhile reads one or the other.
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"schema": _SCHEMA, "hosts": hosts}, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    replace(file, (dumps({"schema": _SCHEMA, "hosts": hosts}, indent=1) + "\n").encode())
     return file
 
 

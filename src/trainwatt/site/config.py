@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwatt.errors import ArgumentError
+from trainwatt.schema.json_file import read_text
 from trainwatt.site.layers import Layer, Setting
 
 WORDS = ("zone", "cloud", "electricitymaps_token")
@@ -19,6 +20,7 @@ KEYS = WORDS + NUMBERS + EITHER
 _PREFIX = "TRAINWATT_"
 _FILE = _PREFIX + "CONFIG"
 _NAME = "trainwatt.toml"
+_MOST_BYTES = 1_000_000
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
@@ -69,9 +71,9 @@ def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
     if named := environ.get(_FILE):
         path = Path(named).expanduser()
         try:
-            return path, path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArgumentError(_FILE, named, f"a readable TOML file; {error}") from None
+            return path, read_text(path, most_bytes=_MOST_BYTES)
+        except (OSError, ValueError) as error:
+            raise ArgumentError(_FILE, named, f"a readable TOML file; {_reason(error)}") from None
     for path in (folder / _NAME for folder in folders(environ, root)):
         # `Path.exists` raises if a parent folder is not accessible.
         if os.path.exists(path):  # noqa: PTH110
@@ -81,9 +83,9 @@ def _text(environ: Mapping[str, str], root: Path) -> tuple[Path | None, str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError(_NAME, str(path), f"a readable TOML file; {error}") from None
+        return read_text(path, most_bytes=_MOST_BYTES)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(_NAME, str(path), f"a readable TOML file; {_reason(error)}") from None
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -94,8 +96,17 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         import tomli as tomllib  # noqa: PLC0415
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ArgumentError(_NAME, str(path), "a valid TOML file; it is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise ArgumentError(_NAME, str(path), f"a valid TOML file; {error}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, without its name, which may be a secret in the wrong place."""
+    if isinstance(error, OSError):
+        return error.strerror or "it cannot be read"
+    return str(error).rpartition(": ")[2]
 
 
 def _setting(path: Path, key: str, value: Any) -> Setting:

@@ -130,7 +130,7 @@ class _Weighted(NamedTuple):
 
 def _metered(site: Site, weighted: _Weighted, feed: Feed, years: str) -> Site:
     """Return the site with an energy-weighted carbon intensity; static if no live figure is known."""
-    static, name = site.carbon_intensity, feed.provider.name
+    static, name = site.carbon_intensity, feed.name
     if weighted.live_j <= 0:
         note = f"static: {name} has no figures for this time ({feed.problem or 'none of them is recent'})"
         return site.metered(replace(static, note="; ".join(filter(None, (static.note, note)))), 0.0, feed.problem)
@@ -145,7 +145,7 @@ def _metered(site: Site, weighted: _Weighted, feed: Feed, years: str) -> Site:
         grid_factors.GRID_UNIT,
         name,
         years,
-        f"{feed.provider.basis}, hourly, weighted by energy",
+        f"{feed.basis}, hourly, weighted by energy",
         f"the remaining {rest:.0%} of the energy uses the static {static.text()}" if rest > 0.0005 else "",
     )
     return site.metered(mean, share, feed.problem)

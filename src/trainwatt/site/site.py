@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainwatt.containment import error_text
 from trainwatt.errors import ArgumentError
-from trainwatt.live.provider import Provider
+from trainwatt.live.provider import Provider, Source
 from trainwatt.site import config, grid_factors, premises, tables
 from trainwatt.site.factor import Factor
 from trainwatt.site.layers import Layer, Limits, Setting, differ, merged, place_of
@@ -35,11 +36,13 @@ class Live(NamedTuple):
 
     Attributes:
         provider: the source.
+        name: its name.
         share: part of the energy so far with a live carbon intensity, 0 to 1.
         problem: reason for missing new figures; empty if there is none.
     """
 
     provider: Provider
+    name: str
     share: float = 0.0
     problem: str = ""
 
@@ -299,8 +302,7 @@ class Site:
             "cloud": self.cloud,
             "origin": self.origin,
             "currency": self.currency,
-            "live": self.live
-            and {"provider": self.live.provider.name, "share": self.live.share, "problem": self.live.problem},
+            "live": self.live and {"provider": self.live.name, "share": self.live.share, "problem": self.live.problem},
             "factors": {
                 "carbon_intensity": self.carbon_intensity.to_dict(),
                 "pue": self.pue.to_dict(),
@@ -345,8 +347,9 @@ def _set(site: Site, **values: Any) -> None:
 
 def _known(settings: Layer, environ: Mapping[str, str], root: Path) -> dict[str, Any]:
     """Return the attributes of a site from its settings."""
-    live = _live(settings)
-    place = place_of(settings) or _place_of(live, settings) or find_place(None, None, environ, root)
+    source = _live(settings)
+    place = place_of(settings) or _place_of(source, settings) or find_place(None, None, environ, root)
+    live = source and _bound(source, place.zone, settings)
     price, currency = _price(place.zone, settings)
     sign = premises.sign_of_environment(environ)
     pue, wue = _given(settings, "pue", "PUE", _PUE), _given(settings, "wue", "WUE", _WUE)
@@ -362,45 +365,65 @@ def _known(settings: Layer, environ: Mapping[str, str], root: Path) -> dict[str,
         "price": price,
         "currency": currency,
         "market": _given(settings, "market_intensity", "market-based carbon intensity", _INTENSITY),
-        "live": live and Live(_bound(live, place.zone, settings)),
+        "live": live and Live(live.provider, live.name),
         "plug": None,
     }
 
 
-def _live(settings: Layer) -> Provider | None:
-    """Return the requested live source, if any, else None."""
+def _live(settings: Layer) -> Source | None:
+    """Return the requested live source; None if none is requested, or a user's own is broken."""
     asked = settings.get("carbon_intensity")
     if asked is None or isinstance(asked.value, (int, float)):
         return None
-    if isinstance(asked.value, Provider):
-        return asked.value
+    try:
+        # This reads the attributes, which may raise.
+        if isinstance(asked.value, Provider):
+            return Source.of(asked.value)
+    except Exception as error:  # noqa: BLE001  # a user's own source may raise anything
+        _warn_of_source(asked.value, error)
+        return None
     # Rarely used.
     from trainwatt.live.sources import provider_named  # noqa: PLC0415
 
     token = settings.get("electricitymaps_token")
     try:
-        return provider_named(asked.value, token and token.value)
+        return Source.of(provider_named(asked.value, token and token.value))
     except (ValueError, AttributeError) as error:
         expected = str(error) if isinstance(asked.value, str) else "a number of gCO2e/kWh, or a live source"
         raise ArgumentError(asked.label, asked.value, expected) from None
 
 
-def _place_of(live: Provider | None, settings: Layer) -> Place | None:
+def _warn_of_source(provider: object, error: Exception) -> None:
+    """Warn that a live source of the user's is broken, and that the static factor is used."""
+    _log.warning(
+        "trainwatt: no live carbon intensity from %s (%s): the static factor is used",
+        type(provider).__name__,
+        error_text(error),
+    )
+
+
+def _place_of(live: Source | None, settings: Layer) -> Place | None:
     """Return the country of a live source that covers a single one, as fallback if no place is given."""
     return Place(live.country, None, settings["carbon_intensity"].source) if live and live.country else None
 
 
-def _bound(live: Provider, zone: str, settings: Layer) -> Provider:
+def _bound(live: Source, zone: str, settings: Layer) -> Source | None:
+    """Return the source for a zone; None if a user's own is broken."""
     asked = settings["carbon_intensity"]
     try:
-        return live.at(zone)
+        return Source.of(live.provider.at(zone))
     except ValueError as error:
         raise ArgumentError(asked.label, asked.value, str(error)) from None
+    except Exception as error:  # noqa: BLE001  # a user's own source may raise anything
+        _warn_of_source(live.provider, error)
+        return None
 
 
-def _intensity(place: Place, settings: Layer, live: Provider | None) -> Factor:
+def _intensity(place: Place, settings: Layer, live: Source | None) -> Factor:
     """Return the static carbon intensity, valid until a live source has figures."""
-    own = None if live else _given(settings, "carbon_intensity", "carbon intensity", _INTENSITY)
+    asked = settings.get("carbon_intensity")
+    is_number = asked is not None and isinstance(asked.value, (int, float))
+    own = None if live or not is_number else _given(settings, "carbon_intensity", "carbon intensity", _INTENSITY)
     return own or grid_factors.carbon_intensity(place)
 
 
