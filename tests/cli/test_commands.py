@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.export.runs import summary_at
+from tests.support.run_folders import written
 from trainwatt.cli import COMMANDS, main
-from trainwatt.records.run_folder import RunFolder
 from trainwatt.site import Site
 
 Capture = pytest.CaptureFixture[str]
@@ -26,9 +26,7 @@ def run(tmp_path: Path) -> str:
 
 
 def folder_of(tmp_path: Path, summary: dict[str, Any]) -> str:
-    folder = RunFolder(tmp_path / "footprint", "run")
-    folder.summary(summary)
-    return str(folder.path)
+    return str(written(tmp_path / "footprint/run", summary=summary))
 
 
 def out(capsys: Capture, *arguments: str, code: int = 0) -> str:

@@ -37,8 +37,56 @@ def test_merging_again_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     folders = [str(run(tmp_path, name)) for name in ("a", "b")]
     main(["merge", *folders, "--json"])
     first = json.loads(capsys.readouterr().out)
-    main(["merge", *reversed(folders), "--json", "--output", folders[0]])
-    assert json.loads(capsys.readouterr().out) == first == read_summary(folders[0])
+    for given in (folders, list(reversed(folders)), [str(tmp_path / "job")]):
+        main(["merge", *given, "--json", "--output", str(tmp_path / "job")])
+        assert json.loads(capsys.readouterr().out) == first == read_summary(tmp_path / "job")
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_run_is_changed_where_no_output_is_given(tmp_path: Path) -> None:
+    folders = [str(run(tmp_path, name)) for name in ("a", "b")]
+    before = files(tmp_path)
+    assert main(["merge", *folders]) == 0
+    assert main(["merge", folders[0]]) == 0
+    assert files(tmp_path) == before
+
+
+def test_what_is_no_merge_of_these_runs_is_replaced_only_by_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c, d = (str(run(tmp_path, name)) for name in "abcd")
+    assert main(["merge", a, b, "--output", str(tmp_path / "job")]) == 0
+    for name, text in {"no-json": "theirs", "json": '{"status": "theirs"}', "list": "[]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(text)
+    others = ["job", "a", "c", "no-json", "json", "list"]
+    before = files(tmp_path)
+    capsys.readouterr()
+    for name in others:
+        assert main(["merge", c, d, "--output", str(tmp_path / name)]) == 1
+        told = capsys.readouterr().err
+        assert f"{tmp_path / name / 'summary.json'} exists" in told
+        assert "--force" in told
+    assert files(tmp_path) == before
+    for name in others:
+        assert main(["merge", c, d, "--output", str(tmp_path / name), "--force"]) == 0
+        assert read_summary(tmp_path / name)["merged"] is True
+
+
+def test_a_link_planted_in_the_output_folder_is_not_followed(tmp_path: Path) -> None:
+    a, b = (str(run(tmp_path, name)) for name in "ab")
+    victim = tmp_path / "victim"
+    victim.write_text("theirs")
+    (tmp_path / "job").mkdir()
+    for name in ("summary.json", "summary.json.new"):
+        (tmp_path / "job" / name).symlink_to(victim)
+    assert main(["merge", a, b, "--output", str(tmp_path / "job")]) == 1
+    assert main(["merge", a, b, "--output", str(tmp_path / "job"), "--force"]) == 0
+    assert victim.read_text() == "theirs"
+    assert read_summary(tmp_path / "job")["merged"] is True
 
 
 def resumed(folder: Path, before: Path, zone: str) -> Path:

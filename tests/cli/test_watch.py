@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.run_folders import written
 from tests.support.terminal import typed
 from trainwatt import measure
 from trainwatt.cli import main
@@ -85,11 +86,10 @@ sys.exit(watching.wait())
 
 
 def test_a_killed_run_is_shown_as_one(ended: Path, capsys: Capture) -> None:
-    summary = ended / "run/summary.json"
-    killed = {"status": "running", "updated": "2026-01-01T00:00:00.000+00:00"}
-    summary.write_text(json.dumps(json.loads(summary.read_text()) | killed))
-    with (ended / "run/events.jsonl").open("a") as file:
-        file.write('{"event": "sp')
+    summary = json.loads((ended / "run/summary.json").read_text())
+    events = [json.loads(line) for line in (ended / "run/events.jsonl").read_text().splitlines()]
+    summary |= {"status": "running", "written": {**summary["written"], "pid": -1}}
+    written(ended / "run", (each for each in events if each["event"] != "end"), summary, cut='{"event": "sp')
     assert main(["watch", str(ended)]) == 0
     assert "trainwatt: run killed" in capsys.readouterr().out
     assert main(["watch", str(ended), "--json", "--once"]) == 0

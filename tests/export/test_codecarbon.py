@@ -78,7 +78,7 @@ def test_a_file_with_other_columns_is_set_aside_and_never_overwritten(tmp_path: 
     file = tmp_path / "emissions.csv"
     for old in ("a,b\n1,2\n", "c,d\n3,4\n", "e\n5\n"):
         file.write_text(old)
-        append_emissions(file, emissions_row(summary))
+        append_emissions(file, emissions_row(summary), force=True)
         assert len(rows(file)) == 1
     kept = {each.name: each.read_text() for each in tmp_path.iterdir() if each != file}
     assert kept == {

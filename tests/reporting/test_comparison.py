@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.run_folders import written
 from trainwatt import compare, measure, read_run
 from trainwatt.errors import ArgumentError
-from trainwatt.records.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 sum(range(work))
             run.metric("val_acc", score / 2)
             run.metric("val_acc", score)
-    RunFolder(folder, "killed").event({"event": "start", "run": "killed", "began_unix_s": 1.7e9, "pid": -1})
+    written(folder / "killed", [{"event": "start", "run": "killed", "began_unix_s": 1.7e9, "pid": -1}])
     return folder
 
 

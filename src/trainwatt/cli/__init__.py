@@ -9,10 +9,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from trainwatt.cli import compare, completion, estimate, export, lifetime, merge, regions, report, run, watch
 from trainwatt.cli.machine import calibrate, doctor
+from trainwatt.cli.shared import write_error
 from trainwatt.errors import ArgumentError
+from trainwatt.masking import plain
 from trainwatt.version import __version__
 
 COMMANDS = (doctor, calibrate, watch, run, merge, report, compare, export, estimate, regions, lifetime, completion)
@@ -46,13 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception, code: int) -> int:
-    sys.stderr.write(f"trainwatt: {error}\n")
+    write_error(str(error))
     return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser whose messages hide what may be a secret, such as a token in place of a number."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit."""
+        super().error(plain(message))
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="trainwatt",
         description="Measure the energy, CO2e, water and cost of training runs.",
         epilog=_EPILOG,

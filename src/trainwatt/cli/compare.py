@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwatt.cli.report import add_runs
-from trainwatt.cli.shared import command, show
+from trainwatt.cli.shared import add_force, command, show
 from trainwatt.records.job_reader import read_run
 from trainwatt.records.recorded_run import RecordedRun
 from trainwatt.reporting.comparison import Comparison
@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--write", metavar="FILE", type=Path, help="write an HTML page with the Pareto front to this file"
     )
+    add_force(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     runs = [read_run(folder) for folder in options.folders]
     metric = chosen_metric(runs, options.metric)
     if options.write:
-        write(options.write, comparison_page(runs, metric))
+        write(options.write, comparison_page(runs, metric or None), force=options.force)
         return show(options, str(options.write), {"written": str(options.write)})
     found = {each.folder: each for each in standings(runs, metric)}
     rows = [_run_state(each, found.get(each.folder)) for each in Comparison(runs).runs]

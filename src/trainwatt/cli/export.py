@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trainwatt.cli.shared import command, positive, show, summary_of
+from trainwatt.cli.shared import add_force, command, positive, show, summary_of
 from trainwatt.errors import ArgumentError
 from trainwatt.export import (
     append_emissions,
@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--write", metavar="FILE", help="model-card, codecarbon: file to add the data to (default: print it)"
     )
+    add_force(parser)
     parser.add_argument("--training-type", choices=["pre-training", "fine-tuning"], help="model-card: training type")
     parser.add_argument("--project", default="trainwatt", help="codecarbon: project name (default: %(default)s)")
     parser.add_argument(
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 def _model_card(options: argparse.Namespace, summary: dict[str, Any]) -> int:
     emissions = co2_eq_emissions(summary, options.training_type)
     if options.write:
-        write_card(options.write, emissions)
+        write_card(options.write, emissions, force=options.force)
         return 0
     return show(options, card_with("", emissions).rstrip(), {"co2_eq_emissions": emissions})
 
@@ -75,7 +76,7 @@ def _model_card(options: argparse.Namespace, summary: dict[str, Any]) -> int:
 def _codecarbon(options: argparse.Namespace, summary: dict[str, Any]) -> int:
     row = emissions_row(summary, options.project)
     if options.write:
-        append_emissions(options.write, row)
+        append_emissions(options.write, row, force=options.force)
         return 0
     text = io.StringIO()
     writer = csv.DictWriter(text, row, lineterminator="\n")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainwatt.cli.shared import command, show
+from trainwatt.cli.shared import add_force, command, show
 from trainwatt.records.job_reader import read_run
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
     )
     add_runs(parser)
     parser.add_argument("--write", metavar="FILE", type=Path, help="write the page to this file instead")
+    add_force(parser)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
@@ -41,5 +42,5 @@ def run(options: argparse.Namespace) -> int:
 
     runs = [read_run(folder) for folder in options.folders]
     path: Path = options.write or (runs[0].folder / REPORT if len(runs) == 1 else Path("comparison.html"))
-    write(path, report(runs, options.metric))
+    write(path, report(runs, options.metric), force=options.force)
     return show(options, str(path), {"written": str(path)})

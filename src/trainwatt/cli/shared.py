@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from trainwatt.escaping.printable import printable
+from trainwatt.files.strict_json import dumps
 from trainwatt.records.job_reader import read_run
 from trainwatt.records.run_folder import EVENTS, SUMMARY
 from trainwatt.records.summary import Summary
@@ -64,6 +65,11 @@ def add_site(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets a command replace a file of somebody else's."""
+    parser.add_argument("--force", action="store_true", help="replace a file that is there and not from trainwatt")
+
+
 def site_of(options: argparse.Namespace) -> Site:
     """Build the site from the arguments of :func:`add_site`."""
     names = ("zone", "cloud", "pue", "wue", "tariff", "carbon_intensity")
@@ -107,8 +113,27 @@ def latest_run(folder: str) -> Path:
 
 def show(options: argparse.Namespace, text: str, state: Mapping[str, Any]) -> int:
     """Print the text, or the state as JSON if the option ``--json`` is set, and return exit code 0."""
-    sys.stdout.write((json.dumps(state, indent=1) if options.json else text) + "\n")
+    write(dumps(state, indent=1) if options.json else text)
     return 0
+
+
+def write(text: str) -> None:
+    """Write lines to standard output. Characters that would act on a terminal, or that it lacks, are replaced.
+
+    All text of the commands passes here; names in it come from files that somebody else may have written.
+    """
+    sys.stdout.write(_encodable(printable(text, lines=True), sys.stdout) + "\n")
+    sys.stdout.flush()
+
+
+def write_error(text: str) -> None:
+    """Write a line to standard error, likewise."""
+    sys.stderr.write(_encodable(f"trainwatt: {printable(text)}", sys.stderr) + "\n")
+
+
+def _encodable(text: str, file: TextIO) -> str:
+    encoding = file.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def kwh(text: str) -> float:

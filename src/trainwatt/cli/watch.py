@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainwatt.cli.shared import command, latest_run, positive
+from trainwatt.cli.shared import command, latest_run, positive, write
+from trainwatt.files.strict_json import dumps
 from trainwatt.records.job_reader import read_run
 from trainwatt.records.recorded_run import RecordedRun
 from trainwatt.records.summary_view import SummaryView, summary_view
@@ -59,15 +59,18 @@ def run(options: argparse.Namespace) -> int:
 def _show(seen: Iterator[RecordedRun] | list[RecordedRun], options: argparse.Namespace) -> None:
     if options.json:
         for each in seen:
-            _write(json.dumps(each.summary, indent=1 if options.once else None))
+            write(dumps(each.summary, indent=1 if options.once else None))
     elif options.once:
         for each in seen:
-            _write(view(each).text())
+            write(view(each).text())
     elif sys.stdout.isatty() and find_spec("rich"):
         _live(seen)
     else:
         for each in seen:
-            _write(_CLEAR + view(each).text() if sys.stdout.isatty() else view(each).line())
+            shown = view(each)
+            if sys.stdout.isatty():
+                sys.stdout.write(_CLEAR)
+            write(shown.text() if sys.stdout.isatty() else shown.line())
 
 
 def view(run: RecordedRun, watts: float | None = None) -> SummaryView:
@@ -86,11 +89,12 @@ def view(run: RecordedRun, watts: float | None = None) -> SummaryView:
 
 def _updates(folder: Path, interval_s: float) -> Iterator[RecordedRun]:
     """Yield the run each time that it has changed, until it has ended."""
-    updated = None
+    shown = None
     while True:
         run = read_run(folder)
-        if run.summary["updated"] != updated or run.status != "running":
-            updated = run.summary["updated"]
+        present = (run.summary["updated"], run.summary.get("last_seen"))
+        if present != shown or run.status != "running":
+            shown = present
             yield run
         if run.status != "running":
             return
@@ -115,8 +119,3 @@ def _watts(before: RecordedRun | None, now: RecordedRun) -> float | None:
         return None
     seconds = now.summary["seconds"] - before.summary["seconds"]
     return (now.summary["total_j"] - before.summary["total_j"]) / seconds if seconds > 0 else None
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

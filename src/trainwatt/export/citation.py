@@ -6,17 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trainwatt.escaping import documents
+from trainwatt.escaping.printable import printable
 from trainwatt.export import facts
 from trainwatt.formatting import duration_text, energy_range_text, mass_range_text
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{each: "\\" + each for each in "&%$#_"},
-}
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
@@ -29,7 +22,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
         Date, hardware, location, duration, energy and its method, factors with source and year, and emissions with
         their range.
     """
-    return _statement(summary).replace("CO2e", "CO\u2082e").replace(" x ", " \u00d7 ")
+    return documents.markdown(_statement(summary)).replace("CO2e", "CO\u2082e").replace(" x ", " \u00d7 ")
+
+
+def plain(summary: Mapping[str, Any]) -> str:
+    """Return the text of :func:`markdown` without markup."""
+    return printable(_statement(summary)).replace("CO2e", "CO\u2082e").replace(" x ", " \u00d7 ")
 
 
 def latex(summary: Mapping[str, Any]) -> str:
@@ -41,7 +39,7 @@ def latex(summary: Mapping[str, Any]) -> str:
     Returns:
         The same text as :func:`markdown`.
     """
-    escaped = "".join(_LATEX.get(each, each) for each in _statement(summary))
+    escaped = documents.latex(_statement(summary))
     spaced = re.sub(r"(\d) (k?Wh|k?g|J|L|gCO2e/kWh|\\%)(?=[ ,.;()])", r"\1\\,\2", escaped)
     return spaced.replace("CO2e", "CO\\textsubscript{2}e").replace(" x ", r" $\times$ ")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import uuid
 from collections.abc import Mapping
@@ -11,7 +12,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from trainwatt.escaping.documents import csv_cell
 from trainwatt.export import facts
+from trainwatt.files.line_file import append_lines
+from trainwatt.files.output_file import ForeignFileError
+from trainwatt.schema.json_file import read_head
 from trainwatt.site import tables
 from trainwatt.units import J_PER_KWH
 
@@ -58,6 +63,10 @@ COLUMNS = (
 )
 
 Cell = str | float | int | None
+# More than any version's header takes.
+_HEADER_BYTES = 2**16
+# A zone that a later version may know.
+_UNKNOWN = {"name": None, "iso3": None}
 
 
 def emissions_row(summary: Mapping[str, Any], project: str = "trainwatt") -> dict[str, Cell]:
@@ -96,38 +105,49 @@ def emissions_row(summary: Mapping[str, Any], project: str = "trainwatt") -> dic
         "wue": facts.factor(summary, "wue")["value"],
     }
     known |= _place(site) | _by_kind(summary)
-    return {column: known.get(column) for column in COLUMNS}
+    return {column: csv_cell(cell) if isinstance(cell := known.get(column), str) else cell for column in COLUMNS}
 
 
-def append_emissions(path: str | os.PathLike[str], row: Mapping[str, Cell]) -> None:
+def append_emissions(path: str | os.PathLike[str], row: Mapping[str, Cell], *, force: bool = False) -> None:
     """Append a row to a file as CodeCarbon does.
 
-    The row follows the column order of the file. A file with other columns is first renamed to ``*.bak``.
+    The row follows the column order of the file. A file with the columns of another version is first renamed to
+    ``*.bak``.
 
     Args:
         path: the file; created if it does not exist.
         row: see :func:`emissions_row`.
+        force: rename a file without emissions as well.
 
     Raises:
+        ForeignFileError: the file holds no emissions.
         OSError: the file cannot be read or written.
     """
     file = Path(path)
     header = _header(file)
     if header is not None and sorted(header) != sorted(COLUMNS):
+        if not force and not {"run_id", "emissions"} <= set(header):
+            raise ForeignFileError(file, "it holds no emissions: give another name, or --force to rename it")
         _set_aside(file)
         header = None
-    with file.open("a", encoding="utf-8", newline="") as lines:
-        writer = csv.DictWriter(lines, header or COLUMNS, lineterminator="\n")
-        if header is None:
-            writer.writeheader()
-        writer.writerow(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header or COLUMNS, lineterminator="\n")
+    if header is None:
+        writer.writeheader()
+    writer.writerow(row)
+    append_lines(file, text.getvalue().encode())
 
 
 def _header(file: Path) -> list[str] | None:
-    if not file.exists():
+    try:
+        head = read_head(file, _HEADER_BYTES).decode("utf-8-sig", "replace")
+    except FileNotFoundError:
         return None
-    with file.open(encoding="utf-8", newline="") as lines:
-        return next(csv.reader(lines), None)
+    try:
+        return next(csv.reader(io.StringIO(head, newline="")), None)
+    except csv.Error:
+        # A file of another kind.
+        return []
 
 
 def _set_aside(file: Path) -> None:
@@ -137,7 +157,7 @@ def _set_aside(file: Path) -> None:
 
 def _place(site: Mapping[str, Any]) -> dict[str, Cell]:
     known = site["zone"] != tables.WORLD
-    country = tables.grids()[site["zone"].partition("-")[0]]
+    country = tables.grids().get(site["zone"].partition("-")[0], _UNKNOWN)
     provider, _, region = (site["cloud"] or "").partition("/")
     return {
         "country_name": country["name"] if known else None,

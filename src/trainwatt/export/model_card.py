@@ -6,22 +6,26 @@ every other byte of the file is kept. Parsing and dumping the YAML would lose it
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from trainwatt.escaping.documents import yaml_text
 from trainwatt.export import facts
+from trainwatt.files.output_file import ForeignFileError, write_output
+from trainwatt.schema.json_file import read_text
 from trainwatt.units import G_PER_KG
 
 KEY = "co2_eq_emissions"
 
 _BLOCK = re.compile(r"\A(\ufeff?\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
 _ENTRY = re.compile(r"""("[^"]*"|'[^']*'|[^\s#&*!|>%@`"'{}\[\],?:-][^:#]*|[?:-][^\s:#][^:#]*)\s*:(?:\s|$)""")
+# In the source of our entries.
+_SOURCE = "trainwatt"
 _OWN = re.compile(rf"""(["']?){KEY}\1\s*:(?:\s|$)""")
 # Includes closing brackets in the first column, because PyYAML writes them there.
 _CONTINUATION = re.compile(r"[ \t]|-(?:\s|$)|[}\]]")
@@ -84,24 +88,37 @@ def card_with(card: str, emissions: Mapping[str, str | float]) -> str:
     return begin + _replaced(metadata, entry) + end + card[block.end() :]
 
 
-def write_card(path: str | os.PathLike[str], emissions: Mapping[str, str | float]) -> None:
+def write_card(path: str | os.PathLike[str], emissions: Mapping[str, str | float], *, force: bool = False) -> None:
     """Write the metadata into the file of a model card, which is created if it does not exist.
 
     Args:
         path: of the card.
         emissions: see :func:`co2_eq_emissions`.
+        force: replace emissions that somebody else has entered as well.
 
     Raises:
+        ForeignFileError: the card has emissions that are not from trainwatt.
         ValueError: see :func:`card_with`, or the file is not UTF-8.
         OSError: the file cannot be read or written.
     """
     file = Path(path)
-    old = file.read_bytes().decode() if file.exists() else ""
-    temporary = file.with_name(file.name + ".new")
-    temporary.write_bytes(card_with(old, emissions).encode())
-    if file.exists():
-        temporary.chmod(file.stat().st_mode)
-    temporary.replace(file)
+    try:
+        old = read_text(file, marked=True)
+    except FileNotFoundError:
+        old = ""
+    new = card_with(old, emissions)
+    if not force and _has_foreign_entry(old):
+        raise ForeignFileError(file, f"its {KEY} would be replaced: give another name, or --force")
+    # All that is not ours is kept.
+    write_output(file, new, is_ours=lambda _: True)
+
+
+def _has_foreign_entry(card: str) -> bool:
+    """Return True if a card has emissions that somebody else has entered."""
+    block = _BLOCK.match(card)
+    lines = re.findall(r"[^\n]*\n|[^\n]+\Z", block.group(2)) if block else []
+    own = [number for number, line in enumerate(lines) if _OWN.match(line)]
+    return bool(own) and _SOURCE not in "".join(lines[own[0] : _end(lines, own[0])])
 
 
 def _replaced(metadata: str, entry: str) -> str:
@@ -112,14 +129,18 @@ def _replaced(metadata: str, entry: str) -> str:
         raise ValueError(f"the metadata of this card is not a plain list of 'key: value' lines; add {KEY} by hand")
     if not own:
         return metadata + entry
-    first = own[0]
+    return "".join([*lines[: own[0]], entry, *lines[_end(lines, own[0]) :]])
+
+
+def _end(lines: Sequence[str], first: int) -> int:
+    """Return the number of the line after an entry of the metadata."""
     last = first + 1
     for number in range(first + 1, len(lines)):
         if _CONTINUATION.match(lines[number]) and lines[number].strip():
             last = number + 1
         elif lines[number].strip() and not lines[number].startswith("#"):
             break
-    return "".join([*lines[:first], entry, *lines[last:]])
+    return last
 
 
 def _is_plain(line: str) -> bool:
@@ -139,7 +160,7 @@ def _yaml(emissions: Mapping[str, str | float], newline: str) -> str:
 def _scalar(value: str | float) -> str:
     """Format a string as in JSON, or a number without exponent, because YAML 1.1 reads ``1e5`` as a string."""
     if isinstance(value, str):
-        return json.dumps("".join(each if each.isprintable() else " " for each in value), ensure_ascii=False)
+        return yaml_text(value)
     if not math.isfinite(value):
         raise ValueError(f"{value!r} cannot be written as emissions")
     return f"{Decimal(f'{value:.6g}'):f}"

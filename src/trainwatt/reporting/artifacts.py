@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwatt.files.background import within
 from trainwatt.records.run_folder import SUMMARY
 from trainwatt.records.summary import Summary
 
 _log = logging.getLogger("trainwatt")
 
 REPORT = "report.html"
+# Longest delay of the end of a run by a disk that does not answer.
+_PATIENCE_S = 5.0
 # Name and unit suffix of each factor of the site in the config of a tracker.
 _NAMES = {
     "carbon_intensity": ("carbon_intensity", "_g_per_kwh"),
@@ -96,7 +99,10 @@ def attachment(summary: Summary) -> Attachment:
     """Collect the artifacts of a run."""
     folder = summary.folder
     known = (folder / SUMMARY, folder / REPORT) if folder else ()
-    files = tuple(path for path in known if path.exists())
+    try:
+        files = within(_PATIENCE_S, lambda: tuple(path for path in known if path.exists()))
+    except OSError:
+        files = ()
     return Attachment(str(summary["run"]), summary.text(), files, config_of(summary))
 
 

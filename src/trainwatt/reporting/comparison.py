@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainwatt.errors import ArgumentError
+from trainwatt.escaping.markup import element
 from trainwatt.export import facts
 from trainwatt.formatting import duration_text, energy_range_text, mass_range_text, table
 from trainwatt.quantity import Quantity
@@ -48,7 +49,7 @@ class Comparison:
         return pd.DataFrame([_row(run) for run in self.runs])
 
     def _repr_html_(self) -> str:
-        return f'<div class="trainwatt">{table_html(self._table())}</div>'
+        return element("div", table_html(self._table()), class_="trainwatt")
 
     def __repr__(self) -> str:
         return self.text()

@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from trainwatt.escaping.documents import markdown
 from trainwatt.reporting.artifacts import Attachment, Config, ExperimentTracker
 
 _KIND = "footprint"
@@ -98,5 +99,6 @@ def _artifact_name(made: Attachment) -> str:
 
 
 def _markdown(config: Config) -> str:
-    rows = (f"| {name} | {value} |" for name, value in config.items())
+    # TensorBoard shows Markdown, and the names of places and devices are not ours.
+    rows = (f"| {markdown(name)} | {markdown(str(value))} |" for name, value in config.items())
     return "\n".join(["| | |", "|---|---|", *rows])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from trainwatt.records.notebook_view import summary_html
 from trainwatt.records.summary_view import SummaryView, Table
+from trainwatt.reporting.console import is_terminal, write, write_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,7 +37,8 @@ def show(shown: SummaryView, file: TextIO | None = None) -> None:
     """Show the summary of a run in the best form that the output supports.
 
     A notebook gets HTML, and a terminal gets colours if rich is installed. If the environment variable ``CI`` is set,
-    one line is printed. Otherwise the summary is plain text. In a distributed run only rank 0 prints.
+    one line is printed. Otherwise the summary is plain text. In a distributed run only rank 0 prints. An output that
+    cannot be written to costs the output only.
 
     Args:
         shown: the summary.
@@ -45,18 +47,17 @@ def show(shown: SummaryView, file: TextIO | None = None) -> None:
     if not _is_rank_zero(os.environ):
         return
     file = file or sys.stdout
+    if file is None:
+        return
     if _in_notebook():
         display: Any = import_module("IPython.display").display
         display(_Html(shown))
     elif in_ci(os.environ):
-        _write(shown.line(), file)
-    elif file.isatty() and find_spec("rich"):
-        # Deferred: rich is optional.
-        from rich.console import Console  # noqa: PLC0415
-
-        _print_rich(shown, Console(file=file))
+        write_line(shown.line(), file)
+    elif is_terminal(file) and find_spec("rich"):
+        _print_rich(shown, file)
     else:
-        _write("\n" + shown.text(), file)
+        write_line("\n" + shown.text(), file)
 
 
 def in_ci(environ: Mapping[str, str]) -> bool:
@@ -77,14 +78,29 @@ def rich_of(shown: SummaryView) -> list[RenderableType]:
     if shown.factors:
         blocks.append(Text("\n".join(["factors:", *(f"  {factor}" for factor in shown.factors)]), style="dim"))
     if shown.folder:
-        blocks.append(Text(f"run folder: {shown.folder}"))
+        # A path that is broken cannot be copied.
+        blocks.append(Text(f"run folder: {shown.folder}", no_wrap=True))
     return blocks
 
 
-def _print_rich(shown: SummaryView, console: Console) -> None:
+def _print_rich(shown: SummaryView, file: TextIO) -> None:
+    # Deferred: rich is optional.
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(file=file)
+    # Old consoles of Windows take colours as calls, not as text.
+    if console.legacy_windows:
+        _print_blocks(shown, console)
+        return
+    with console.capture() as capture:
+        _print_blocks(shown, console)
+    write(capture.get(), file)
+
+
+def _print_blocks(shown: SummaryView, console: Console) -> None:
     for block in rich_of(shown):
         console.print()
-        console.print(block, soft_wrap=False, highlight=False)
+        console.print(block, soft_wrap=getattr(block, "no_wrap", None) is True, highlight=False)
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -117,7 +133,3 @@ def _in_notebook() -> bool:
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
-
-
-def _write(text: str, file: TextIO) -> None:
-    print(text, file=file, flush=True)

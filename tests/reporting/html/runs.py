@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from trainwatt import GreenStopper, measure
+from trainwatt.schema.events import checked as checked_event
+from trainwatt.schema.summary import summary as checked_summary
 
 HOSTILE = "<script>alert(1)</script> \"'&--> </style>"
 
@@ -30,6 +34,46 @@ def trained(folder: Path, name: str, ceiling: float = 0.9, *, metric: str = "val
                 break
     assert run.summary.folder is not None
     return run.summary.folder
+
+
+PAYLOAD = (
+    "</script></style></title>--><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+    "\" onmouseover=\"window.hacked=1\" ' onfocus='window.hacked=1' autofocus <svg onload=window.hacked=1>"
+    "javascript:window.hacked=1 {{window.hacked=1}} ${window.hacked=1} datum.value === (window.hacked=1)"
+)
+
+
+def hostile(folder: Path) -> Path:
+    """The same folder with hostile texts, as names and as values, wherever a reader takes any text."""
+    file = folder / "summary.json"
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(_poisoned(summary, checked_summary)), encoding="utf-8")
+    events = folder / "events.jsonl"
+    lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()]
+    poisoned = [_poisoned(event, checked_event) for event in lines]
+    events.write_text("".join(json.dumps(event) + "\n" for event in poisoned), encoding="utf-8")
+    return folder
+
+
+def _poisoned(value: dict[str, Any], check: Callable[[Any], Any]) -> dict[str, Any]:
+    """Replace each text by a hostile one that its check lets pass."""
+    for holder, key in list(_texts(value)):
+        before, holder[key] = holder[key], PAYLOAD + key if isinstance(key, str) else PAYLOAD
+        try:
+            passes = check(value) is not None
+        except ValueError:
+            passes = False
+        if not passes or key in ("event", "status", "zone"):
+            holder[key] = before
+    return value
+
+
+def _texts(value: Any) -> Iterator[tuple[Any, Any]]:
+    for key in value if isinstance(value, dict) else range(len(value)):
+        if isinstance(value[key], str):
+            yield value, key
+        elif isinstance(value[key], (dict, list)):
+            yield from _texts(value[key])
 
 
 def killed(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
+from trainwatt.escaping.markup import Html, element, joined
 from trainwatt.export import facts
 from trainwatt.formatting import duration_text, energy_range_text, energy_text
 from trainwatt.quantity import Quantity
@@ -38,7 +39,7 @@ def comparison_page(runs: Sequence[RecordedRun], metric: str | None = None) -> s
     )
 
 
-def _header(title: str, runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
+def _header(title: str, runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> Html:
     kwh = [run.summary["total_kwh"] for run in runs]
     figures = [
         ("Total energy", energy_text(sum(kwh)), f"{energy_text(min(kwh))} to {energy_text(max(kwh))} per run"),
@@ -51,17 +52,17 @@ def _header(title: str, runs: Sequence[RecordedRun], standings: Sequence[Standin
     if standings:
         best = [each for each in standings if each.front][-1]
         figures.append((f"Best {metric}", f"{best.value:.4g}", best.name))
-    return f'<p class="kicker">trainwatt comparison</p><h1>{title}</h1>{tiles(figures)}'
+    return joined([paragraph("trainwatt comparison", "kicker"), element("h1", title), tiles(figures)])
 
 
-def _body(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
+def _body(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> Html:
     parts = [_chart(standings, metric)] if standings else []
     if not standings:
         parts.append(paragraph("None of these runs has recorded a metric to compare by.", "note"))
-    return "".join([*parts, section("runs", "All runs", _table(runs, standings, metric))])
+    return joined([*parts, section("runs", "All runs", _table(runs, standings, metric))])
 
 
-def _chart(standings: Sequence[Standing], metric: str) -> str:
+def _chart(standings: Sequence[Standing], metric: str) -> Html:
     front = [f"{number} {each.name}" for number, each in enumerate(standings, 1) if each.front]
     lead = (
         f"On the Pareto front (no other run reaches a better {metric} with less energy): {'; '.join(front)}."
@@ -74,7 +75,7 @@ def _chart(standings: Sequence[Standing], metric: str) -> str:
     return section("front", f"{metric} against energy", figure, lead=lead)
 
 
-def _table(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> str:
+def _table(runs: Sequence[RecordedRun], standings: Sequence[Standing], metric: str) -> Html:
     numbered = {each.folder: (number, each) for number, each in enumerate(standings, 1)}
     unit = mass_unit(max((kg.central for run in runs if (kg := _kg(run))), default=1.0))
     rows = [

@@ -1,12 +1,13 @@
-"""HTML components of a page: tables, charts and sections. They escape all text passed to them."""
+"""HTML components of a page: tables, charts and sections."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from trainwatt.escaping.markup import Html, element, joined, raw_element, script_data
 
 Spec = Mapping[str, Any]
 
@@ -25,9 +26,9 @@ class Cell:
     order: float | None = None
     more: str = ""
 
-    def html(self) -> str:
+    def html(self) -> Html:
         """Render the content of the cell."""
-        return escape(self.text) + (f"<small>{escape(self.more)}</small>" if self.more else "")
+        return joined([self.text, element("small", self.more) if self.more else ""])
 
 
 Row = Sequence[str | Cell]
@@ -45,6 +46,7 @@ class Grid:
         sortable: True if a click on a column header sorts the rows.
         total: True if the last row is the sum of the others.
         stacked: True to stack the cells of a row on narrow screens, each labelled with its column.
+        tall: True if the table has so many rows that they scroll vertically.
     """
 
     caption: str
@@ -54,37 +56,47 @@ class Grid:
     sortable: bool = False
     total: bool = False
     stacked: bool = False
+    tall: bool = False
 
-    def html(self) -> str:
+    def html(self) -> Html:
         """Render the table, in a box that scrolls horizontally on screen but not in print."""
         figures = set(self.figures)
-        head = "".join(self._head(name, figure=number in figures) for number, name in enumerate(self.header))
+        head = [self._head(name, figure=number in figures) for number, name in enumerate(self.header)]
         last = len(self.rows) - 1 if self.total else None
-        body = "".join(self._row(row, figures, total=number == last) for number, row in enumerate(self.rows))
-        sortable = (" data-sortable" if self.sortable else "") + (' class="stacked"' if self.stacked else "")
-        return (
-            f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
-            f"<table{sortable}><caption>{escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        body = [self._row(row, figures, total=number == last) for number, row in enumerate(self.rows)]
+        table = element(
+            "table",
+            element("caption", self.caption),
+            element("thead", element("tr", *head)),
+            element("tbody", *body),
+            data_sortable=self.sortable,
+            class_="stacked" if self.stacked else None,
         )
+        box = "scroll tall" if self.tall else "scroll"
+        return element("div", table, class_=box, role="region", tabindex=0, aria_label=self.caption)
 
-    def _head(self, name: str, *, figure: bool) -> str:
-        shown = f'<button type="button">{escape(name)}</button>' if self.sortable else escape(name)
-        return f'<th scope="col"{_class(figure)}>{shown}</th>'
+    def _head(self, name: str, *, figure: bool) -> Html:
+        shown = element("button", name, type="button") if self.sortable else name
+        return element("th", shown, scope="col", class_=_class(figure))
 
-    def _row(self, row: Row, figures: set[int], *, total: bool) -> str:
+    def _row(self, row: Row, figures: set[int], *, total: bool) -> Html:
         cells = []
         for number, each in enumerate(row):
             cell = each if isinstance(each, Cell) else Cell(each)
-            tag, scope = ("th", ' scope="row"') if number == 0 else ("td", "")
-            order = "" if cell.order is None else f' data-order="{cell.order!r}"'
-            name = f' data-name="{escape(self.header[number])}"' if self.stacked and number else ""
-            cells.append(f"<{tag}{scope}{order}{name}{_class(number in figures)}>{cell.html()}</{tag}>")
-        return f"<tr{' class=total' if total else ''}>{''.join(cells)}</tr>"
+            made = element(
+                "td" if number else "th",
+                cell.html(),
+                scope=None if number else "row",
+                data_order=None if cell.order is None else repr(float(cell.order)),
+                data_name=self.header[number] if self.stacked and number else None,
+                class_=_class(number in figures),
+            )
+            cells.append(made)
+        return element("tr", *cells, class_="total" if total else None)
 
 
-def _class(figure: bool) -> str:
-    return ' class="figure"' if figure else ""
+def _class(figure: bool) -> str | None:
+    return "figure" if figure else None
 
 
 @dataclass(frozen=True)
@@ -105,23 +117,28 @@ class Chart:
     caption: str = ""
     height: int = 260
 
-    def html(self) -> str:
+    def html(self) -> Html:
         """Render the placeholder of the chart, followed by its specification."""
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
-        return (
-            f'<figure><div class="chart" id="{self.name}" role="img" aria-label="{escape(self.description)}" '
-            f'style="min-height:{self.height}px"></div>{caption}</figure>'
-            f'<script type="application/json" data-chart="{self.name}">{_json(self.spec)}</script>'
+        place = element(
+            "div",
+            id=self.name,
+            class_="chart",
+            role="img",
+            aria_label=self.description,
+            # The page's script reserves the space: a style of an element is not allowed by the page's policy.
+            data_height=self.height,
+        )
+        caption = element("figcaption", self.caption) if self.caption else ""
+        data = script_data(json.dumps(self.spec, separators=(",", ":"), allow_nan=False))
+        return joined(
+            [
+                element("figure", place, caption),
+                raw_element("script", data, type="application/json", data_chart=self.name),
+            ]
         )
 
 
-def _json(spec: Spec) -> str:
-    """Serialize to JSON in which an HTML parser finds no tags."""
-    text = json.dumps(spec, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def section(name: str, title: str, *blocks: str, lead: str = "") -> str:
+def section(name: str, title: str, *blocks: Html, lead: str = "") -> Html:
     """Render a section with a heading, or an empty string if all blocks are empty.
 
     Args:
@@ -131,27 +148,25 @@ def section(name: str, title: str, *blocks: str, lead: str = "") -> str:
         lead: one or two sentences below the heading.
     """
     if not any(blocks):
-        return ""
-    intro = f'<p class="lead">{escape(lead)}</p>' if lead else ""
-    heading = f'<h2 id="{name}-title">{escape(title)}</h2>'
-    return f'<section aria-labelledby="{name}-title">{heading}{intro}{"".join(blocks)}</section>'
+        return Html()
+    heading = element("h2", title, id=f"{name}-title")
+    return element("section", heading, paragraph(lead, "lead"), *blocks, aria_labelledby=f"{name}-title")
 
 
-def folded(title: str, block: str) -> str:
+def folded(title: str, block: Html) -> Html:
     """Render a block that is collapsed until the user opens it."""
-    return f"<details><summary>{escape(title)}</summary>{block}</details>"
+    return element("details", element("summary", title), block)
 
 
-def paragraph(text: str, kind: str = "") -> str:
+def paragraph(text: str, kind: str = "") -> Html:
     """Render a paragraph, or an empty string if the text is empty."""
-    name = f' class="{kind}"' if kind else ""
-    return f"<p{name}>{escape(text)}</p>" if text else ""
+    return element("p", text, class_=kind or None) if text else Html()
 
 
-def tiles(figures: Iterable[tuple[str, str, str]]) -> str:
+def tiles(figures: Iterable[tuple[str, str, str]]) -> Html:
     """Render the key figures: name, value and a note for each."""
-    shown = "".join(
-        f"<div><dt>{escape(name)}</dt><dd><strong>{escape(value)}</strong><span>{escape(more)}</span></dd></div>"
+    shown = (
+        element("div", element("dt", name), element("dd", element("strong", value), element("span", more)))
         for name, value, more in figures
     )
-    return f'<dl class="tiles">{shown}</dl>'
+    return element("dl", *shown, class_="tiles")

@@ -2,7 +2,10 @@
 (() => {
   const draw = (holder) => {
     const place = document.getElementById(holder.dataset.chart);
-    const options = {mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false};
+    // The page's policy allows no style but its own, and no evaluation of code: page.css has the style of a tooltip.
+    const options = {
+      mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+      tooltip: {disableDefaultStyle: true}};
     return vegaEmbed(place, JSON.parse(holder.textContent), options).then(({view}) => {
       new ResizeObserver(() => view.resize().runAsync()).observe(place);
     });
@@ -10,6 +13,8 @@
   const failed = (holder) => (error) => {
     document.getElementById(holder.dataset.chart).textContent = "This chart could not be drawn: " + error.message;
   };
+  for (const place of document.querySelectorAll(".chart[data-height]"))
+    place.style.minHeight = `${Number(place.dataset.height)}px`;
   const holders = [...document.querySelectorAll("script[data-chart]")];
   Promise.all(holders.map((holder) => draw(holder).catch(failed(holder)))).then(() => {
     document.documentElement.dataset.drawn = "yes";

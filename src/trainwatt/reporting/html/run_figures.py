@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trainwatt.escaping.markup import Html
 from trainwatt.formatting import duration_text, energy_text, figures
 from trainwatt.records.recorded_run import RecordedRun
 from trainwatt.reporting.html import run_history
@@ -24,11 +25,11 @@ _METRICS = 4
 _LINES = 40
 
 
-def power(run: RecordedRun) -> str:
+def power(run: RecordedRun) -> Html:
     """Render power over time, or an empty string if none was recorded."""
     slices = run_history.power(run)
     if not slices:
-        return ""
+        return Html()
     most, least = max(each.watts for each in slices), min(each.watts for each in slices)
     seconds = slices[-1].to_s
     drawn_j = sum(each.watts * (each.to_s - each.from_s) for each in slices)
@@ -41,21 +42,21 @@ def power(run: RecordedRun) -> str:
     return Chart("power", power_chart.power(slices), description, description, height).html()
 
 
-def energy(run: RecordedRun) -> str:
+def energy(run: RecordedRun) -> Html:
     """Render energy by phase and device."""
     summary = run.summary
     if not summary["phases"] or not summary["total_j"]:
-        return ""
+        return Html()
     height = energy_chart.height(summary) + _LEGEND_PX + _AXIS_PX
     description = "Energy by phase, with each bar split by device. The tables below contain the figures."
     return Chart("energy", energy_chart.energy(summary), description, height=height).html()
 
 
-def projection(run: RecordedRun) -> str:
+def projection(run: RecordedRun) -> Html:
     """Render the projections over time, against the actual energy."""
-    events = run_history.of_kind(run, "projection")
+    events = run.log.of_kind("projection")
     if not events:
-        return ""
+        return Html()
     total = run.summary["total_kwh"]
     stop, finished = run_history.stop_of(run), run.status == "finished"
     actual = f"{'actual' if finished else 'so far'}: {energy_text(total)}"
@@ -81,7 +82,7 @@ def _progress(event: Mapping[str, Any]) -> str:
     return f"{event['steps']} steps"
 
 
-def _projections(events: list[dict[str, Any]]) -> str:
+def _projections(events: list[dict[str, Any]]) -> Html:
     every = -(-len(events) // _LINES)
     kept = events[::every]
     rows = [
@@ -93,14 +94,14 @@ def _projections(events: list[dict[str, Any]]) -> str:
     ).html()
 
 
-def metrics(run: RecordedRun) -> Iterator[str]:
+def metrics(run: RecordedRun) -> Iterator[Html]:
     """Render each metric against energy, and the energy per further point."""
     stop = run_history.stop_of(run)
     for number, curve in enumerate(run_history.learning_curves(run)[:_METRICS]):
         yield _metric(run, curve, number, stop)
 
 
-def _metric(run: RecordedRun, curve: run_history.LearningCurve, number: int, stop: run_history.Stop | None) -> str:
+def _metric(run: RecordedRun, curve: run_history.LearningCurve, number: int, stop: run_history.Stop | None) -> Html:
     total = run.summary["total_kwh"]
     best = float(curve.best[-1])
     at = energy_text(float(curve.kwh[(curve.values == best).argmax()]))
@@ -128,11 +129,11 @@ def _metric(run: RecordedRun, curve: run_history.LearningCurve, number: int, sto
     return section(f"curve-{number}", f"{curve.name} against energy", *blocks, lead=lead)
 
 
-def elsewhere(run: RecordedRun) -> str:
+def elsewhere(run: RecordedRun) -> Html:
     """Render the emissions of the same run on other grids."""
     places = places_of(run.summary) if run.summary["total_kwh"] else None
     if places is None:
-        return ""
+        return Html()
     some = places.some()
     least, most = places.ranked[0], places.ranked[-1]
     unit = mass_unit(most[2].central)
@@ -148,9 +149,17 @@ def elsewhere(run: RecordedRun) -> str:
         for zone, name, kg, value in places.ranked
     ]
     grid = Grid(
-        "The same run in all regions", ("region", "zone", "CO₂e", "range", "gCO₂e/kWh"), rows, (2, 3, 4), sortable=True
+        "The same run in all regions",
+        ("region", "zone", "CO₂e", "range", "gCO₂e/kWh"),
+        rows,
+        (2, 3, 4),
+        sortable=True,
+        tall=True,
     )
-    tall = grid.html().replace('class="scroll"', 'class="scroll tall"', 1)
     return section(
-        "elsewhere", "The same run on other grids", chart.html(), folded(f"All {len(rows)} regions", tall), lead=lead
+        "elsewhere",
+        "The same run on other grids",
+        chart.html(),
+        folded(f"All {len(rows)} regions", grid.html()),
+        lead=lead,
     )

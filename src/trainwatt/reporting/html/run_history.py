@@ -68,14 +68,9 @@ class Stop:
     reason: str
 
 
-def of_kind(run: RecordedRun, kind: str) -> list[dict[str, Any]]:
-    """Return the events of a kind, oldest first."""
-    return [event for event in run.events if event.get("event") == kind]
-
-
 def power(run: RecordedRun) -> list[Slice]:
     """Return power over time, in at most 300 intervals that are further split by phase."""
-    stretches = [stretch for event in of_kind(run, "power") for stretch in event["stretches"]]
+    stretches = [stretch for event in run.log.of_kind("power") for stretch in event["stretches"]]
     if not stretches:
         return []
     phases = [phase for phase in PHASES if any(phase in stretch["seconds"] for stretch in stretches)]
@@ -122,9 +117,9 @@ def _slices(edges: Array, joules: Array, shares: Array, phases: list[Phase]) -> 
 def learning_curves(run: RecordedRun) -> list[LearningCurve]:
     """Return the learning curves of a run, the one monitored for early stopping first."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for event in of_kind(run, "score"):
+    for event in run.log.of_kind("score"):
         _note(found, event["name"], event)
-    watched = of_kind(run, "verdict")
+    watched = run.log.of_kind("verdict")
     own: dict[str, list[tuple[float, float]]] = {}
     for event in watched:
         _note(own, event.get("name") or _UNNAMED, event)
@@ -156,7 +151,7 @@ def falls(name: str, points: list[tuple[float, float]]) -> bool:
 
 def stop_of(run: RecordedRun) -> Stop | None:
     """Return the stop by a GreenStopper or by a budget, or None if there was none."""
-    for event in run.events:
-        if event.get("event") in ("verdict", "budget") and event.get("stop"):
+    for event in run.log.of_kind("verdict", "budget"):
+        if event["stop"]:
             return Stop(event["at"], kwh_from_j(event["total_j"]), event["reason"])
     return None

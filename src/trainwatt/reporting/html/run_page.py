@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
+from trainwatt.escaping.markup import Html, element, joined
 from trainwatt.export import facts
 from trainwatt.formatting import duration_text, energy_range_text, energy_text
 from trainwatt.quantity import Quantity
 from trainwatt.records.recorded_run import RecordedRun
+from trainwatt.records.summary_view import status_text
 from trainwatt.reporting.html import run_figures, run_tables
 from trainwatt.reporting.html.components import paragraph, section, tiles
 from trainwatt.reporting.html.display_units import mass_unit, money, shown, volume_unit
@@ -17,6 +18,7 @@ from trainwatt.reporting.html.run_history import stop_of
 
 _CUT_SHORT = {
     "killed": "This run was killed. The figures cover the time until its last record.",
+    "stopped": "This run was stopped early, on purpose. The figures cover the time until the stop.",
     "running": "This run is in progress. The figures cover the time so far.",
     "failed": "This run failed. The figures cover the time until the failure.",
     "interrupted": "This run was interrupted. The figures cover the time until the interruption.",
@@ -29,29 +31,33 @@ def run_page(run: RecordedRun) -> str:
     Args:
         run: the recorded run.
     """
-    body = "".join(_sections(run))
+    body = joined(_sections(run))
     return page(f"{run.name}: energy and emissions", _header(run), body)
 
 
-def _header(run: RecordedRun) -> str:
+def _header(run: RecordedRun) -> Html:
     summary, stop = run.summary, stop_of(run)
     parts = [
-        f"{str(summary['status']).capitalize()} after {duration_text(summary['seconds'])}",
+        f"{_capitalized(status_text(summary))} after {duration_text(summary['seconds'])}",
         f"started {summary['began'][:16].replace('T', ' ')} UTC",
         facts.hardware_text(summary),
         facts.place_text(summary) if summary.get("site") else "",
     ]
     green = f"Stopped at {stop.at}: {stop.reason}." if stop else ""
-    return "".join(
+    return joined(
         [
-            '<p class="kicker">trainwatt report</p>',
-            f"<h1>{escape(run.name)}</h1>",
+            paragraph("trainwatt report", "kicker"),
+            element("h1", run.name),
             paragraph(" · ".join(filter(None, parts)), "about"),
             paragraph(_CUT_SHORT.get(run.status, ""), "note"),
             paragraph(green, "note good"),
             tiles(_tiles(run)),
         ]
     )
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _tiles(run: RecordedRun) -> Iterator[tuple[str, str, str]]:
@@ -81,7 +87,7 @@ def _ends(energy: Quantity) -> str:
     return energy_range_text(energy).partition("(")[2].rstrip(")")
 
 
-def _sections(run: RecordedRun) -> Iterator[str]:
+def _sections(run: RecordedRun) -> Iterator[Html]:
     yield section("time", "Power over time", run_figures.power(run))
     yield section(
         "where", "Energy by phase and device", run_figures.energy(run), run_tables.phases(run), run_tables.devices(run)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
 
 from trainwatt.accounting.timeline import Span
+from trainwatt.escaping.markup import Html, element, joined
 from trainwatt.export import citation as cite
 from trainwatt.export import facts
 from trainwatt.footprint.lifetime import Lifetime
@@ -21,11 +21,11 @@ from trainwatt.site.site import site_text
 from trainwatt.units import kwh_from_j
 
 
-def phases(run: RecordedRun) -> str:
+def phases(run: RecordedRun) -> Html:
     """Render time, energy, share and power of each phase."""
     summary = run.summary
     if not summary["phases"]:
-        return ""
+        return Html()
     total_j = summary["total_j"] or 1.0
     spans = [(name, span["seconds"], sum(span["joules"].values())) for name, span in summary["phases"].items()]
     rows = [
@@ -39,10 +39,11 @@ def phases(run: RecordedRun) -> str:
         for name, seconds, joules in [*spans, ("total", summary["seconds"], summary["total_j"])]
     ]
     header = ("phase", "time", "energy", "share", "mean power")
-    return Grid("Energy by phase", header, rows, (1, 2, 3, 4), total=True).html() + _parts(summary)
+    grid = Grid("Energy by phase", header, rows, (1, 2, 3, 4), total=True).html()
+    return joined([grid, _parts(summary)])
 
 
-def _parts(summary: Mapping[str, Any]) -> str:
+def _parts(summary: Mapping[str, Any]) -> Html:
     """Render the parts of phases that the user has named, the largest first."""
     spans = {phase: Span.from_dict(span) for phase, span in summary["phases"].items()}
     named = [(phase, label, part) for phase, span in spans.items() for label, part in span.labels.items()]
@@ -59,10 +60,10 @@ def _parts(summary: Mapping[str, Any]) -> str:
     ]
     header = ("part", "phase", "times", "time", "energy", "share of the phase")
     grid = Grid("Energy by part, included in its phase", header, rows, (2, 3, 4, 5), sortable=True)
-    return grid.html() if rows else ""
+    return grid.html() if rows else Html()
 
 
-def devices(run: RecordedRun) -> str:
+def devices(run: RecordedRun) -> Html:
     """Render the energy of each device, and whether it was measured or estimated."""
     total_j = run.summary["total_j"] or 1.0
     rows = [
@@ -74,7 +75,7 @@ def devices(run: RecordedRun) -> str:
         for each in run.summary["devices"]
     ]
     header = ("device", "energy", "share", "method", "range", "source")
-    return Grid("Energy by device", header, rows, (1, 2), stacked=True).html() if rows else ""
+    return Grid("Energy by device", header, rows, (1, 2), stacked=True).html() if rows else Html()
 
 
 def _energy_cells(device: Mapping[str, Any], total_j: float) -> tuple[str, str, str, str]:
@@ -93,17 +94,17 @@ def footprint_lead(run: RecordedRun) -> str:
     """Describe the location and the ranges."""
     site = run.summary.get("site")
     if not site:
-        return ""
+        return Html()
     elsewhere = facts.elsewhere_text(run.summary)
     earlier = f" The figures include earlier attempts: {elsewhere}." if elsewhere else ""
     return f"Location: {site_text(site)}.{earlier} Each figure has a range, from low to high."
 
 
-def footprint(run: RecordedRun) -> str:
+def footprint(run: RecordedRun) -> Html:
     """Render the footprint of the run: emissions, water and cost."""
     summary = run.summary
     if not summary.get("footprint"):
-        return ""
+        return Html()
     rows = list(_footprint_rows(summary))
     table = Grid(
         "Footprint of the run", ("quantity", "central", "low", "high", "factors"), rows, (1, 2, 3), stacked=True
@@ -111,7 +112,7 @@ def footprint(run: RecordedRun) -> str:
     lifetime = summary.get("lifetime")
     unknown = plug_line(summary) if summary.get("plug") and not summary["plug"]["kwh"] else ""
     leads = [projection_line(summary), unknown, Lifetime(**lifetime).text() if lifetime else ""]
-    return table + "".join(paragraph(each, "lead") for each in leads)
+    return joined([table, *(paragraph(each, "lead") for each in leads)])
 
 
 def _footprint_rows(summary: Mapping[str, Any]) -> Iterator[Row]:
@@ -145,7 +146,7 @@ def _ranged(name: str, quantity: Quantity, unit: Unit, made_with: str) -> Row:
     return name, central, low, high, made_with
 
 
-def factors(run: RecordedRun) -> str:
+def factors(run: RecordedRun) -> Html:
     """Render each factor with source, year and basis."""
     recorded = run.summary.get("footprint")
     rows = [
@@ -160,10 +161,10 @@ def factors(run: RecordedRun) -> str:
         for each in (recorded["factors"] if recorded else ())
     ]
     header = ("factor", "value", "range", "source", "year", "basis")
-    return Grid("Factors and their sources", header, rows, (1, 2), stacked=True).html() if rows else ""
+    return Grid("Factors and their sources", header, rows, (1, 2), stacked=True).html() if rows else Html()
 
 
-def missing(run: RecordedRun) -> str:
+def missing(run: RecordedRun) -> Html:
     """Render the sources that could not be read, with the fix, and gaps in the readings of devices."""
     rows: list[Row] = [
         (f"{each['kind'].upper()}: {each['source']}", each["why"], each["remedy"])
@@ -175,12 +176,12 @@ def missing(run: RecordedRun) -> str:
         if each["gap_s"] > 0
     ]
     header = ("source", "reason", "fix")
-    return Grid("Missing measurements", header, rows, stacked=True).html() if rows else ""
+    return Grid("Sources that could not be read", header, rows, stacked=True).html() if rows else Html()
 
 
-def citation(run: RecordedRun) -> str:
+def citation(run: RecordedRun) -> Html:
     """Render the citation for a paper, as text and LaTeX."""
     if not run.summary.get("footprint"):
-        return ""
-    words = f"<blockquote>{escape(cite.markdown(run.summary))}</blockquote>"
-    return words + folded("For LaTeX", f'<pre tabindex="0">{escape(cite.latex(run.summary))}</pre>')
+        return Html()
+    latex = element("pre", cite.latex(run.summary), tabindex=0)
+    return joined([element("blockquote", cite.plain(run.summary)), folded("For LaTeX", latex)])
