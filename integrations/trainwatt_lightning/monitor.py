@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
 from trainwatt.accounting.timeline import Phase
 from trainwatt.callbacks.lifecycle import Lifecycle, first_leaf
+from trainwatt.callbacks.replaced_method import ReplacedMethod
+from trainwatt.containment import Failures
 from trainwatt.records.snapshot import RunSnapshot, Status
+from trainwatt.reporting import console
 from trainwatt.reporting.progress_bar import UNITS
-from trainwatt.tracking.tracker import status_of
-from trainwatt_lightning.compat import Callback, LightningModule, Trainer
-from trainwatt_lightning.output import close_rich_bar, experiment_trackers, log
+from trainwatt.tracking.outcome import status_of
+from trainwatt_lightning.compat import Callback, LightningModule, Trainer, bind
+from trainwatt_lightning.output import (
+    bar_metrics,
+    callback_metrics,
+    close_rich_bar,
+    experiment_trackers,
+    log,
+    logs_now,
+    step_of,
+    step_of_epoch,
+    trainers_call,
+)
 from trainwatt_lightning.plan import plan_of
 from trainwatt_lightning.process_group import process_group_of
+from trainwatt_lightning.state_keys import Numbered
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from trainwatt.tracking.options import MonitorOptions
 
-_STATES = "trainwatt"  # the key in a checkpoint
+
+class _Measured(NamedTuple):
+    """Call of a Trainer that is being measured."""
+
+    trainer: Any
+    run: Lifecycle
+    saving: ReplacedMethod | None
+    write: Callable[[str], object]
 
 
-class FootprintMonitor(Callback):
+class FootprintMonitor(Numbered, Callback):
     """Energy monitor that logs energy and footprint to the Trainer's own loggers.
 
     Each call of ``fit``, ``validate``, ``test`` or ``predict`` is a run. Values are logged at the end of every epoch
@@ -40,16 +61,28 @@ class FootprintMonitor(Callback):
         ArgumentError: names the argument, what was given, and what would be right.
     """
 
+    kind = "FootprintMonitor"
+
     def __init__(self, **options: Unpack[MonitorOptions]) -> None:
         super().__init__()
-        self._run = Lifecycle(self._write_line, **options)
-        self._print: Callable[[str], object] = print  # above the progress bar, if there is one
-        self._batches = 0
+        bind()
+        self._options = options
+        self._run = self._latest = Lifecycle(self._write_line, **options)
+        self._failures = Failures()
+        self._print: Callable[[str], object] = console.write_line  # above the progress bar, if there is one
+        self._trainer: Trainer | None = None  # while it is being measured
+        self._saving: ReplacedMethod | None = None
+        self._outer: list[_Measured] = []  # Trainers in whose call the present one was called
+
+    def _idle(self) -> dict[str, Any]:
+        outermost = self._outer[0].run if self._outer else self._run
+        none = {"_trainer": None, "_saving": None, "_print": console.write_line, "_failures": Failures()}
+        return {**super()._idle(), **none, "_outer": [], "_run": outermost}
 
     @property
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json`` of the last run that has ended; empty before."""
-        return self._run.summary
+        return self._latest.summary
 
     def part(self, name: str) -> AbstractContextManager[None]:
         """Name a part of your own, counted in the phase around it; see :meth:`trainwatt.Tracker.part`."""
@@ -59,17 +92,20 @@ class FootprintMonitor(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start a run."""
+        self._set_aside(trainer)
+        self.enroll(trainer)
+        self._trainer, self._failures = trainer, Failures()
+        bar = trainer.progress_bar_callback
+        self._print = console.write_line if bar is None else bar.print
         self._run.open(
             "" if stage == "fit" else stage,
             trains_on=[trainer.strategy.root_device],
-            group=process_group_of(trainer),
+            group=process_group_of(trainer, f"monitor {self.number}"),
             experiment_trackers=lambda: experiment_trackers(trainer),
+            call=trainers_call(),
         )
-        self._batches = 0
-        bar = trainer.progress_bar_callback
-        self._print = print if bar is None else bar.print
         # No hook tells when a checkpoint has been written, so the Trainer's own method is timed.
-        trainer.save_checkpoint = self._run.timed(trainer.save_checkpoint)  # type: ignore[method-assign]
+        self._saving = ReplacedMethod(trainer, "save_checkpoint", self._run.timed)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End a run."""
@@ -79,15 +115,16 @@ class FootprintMonitor(Callback):
         """End a run that was cut short."""
         self._finish(trainer, status_of(exception))
 
-    # a checkpoint: Lightning lets only one callback of a kind have a state_dict, and a Trainer may have two monitors
+    # a checkpoint
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Save what a resumed training continues from."""
-        checkpoint.setdefault(_STATES, {})[self._number(trainer)] = self._run.state_dict()
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training continues from."""
+        return self._failures.result("the state for a checkpoint", self._run.state_dict, {})
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint; lost work is read from the run folder of that time."""
-        self._run.load_state_dict(checkpoint.get(_STATES, {}).get(self._number(trainer), {}))
+        with self._failures.contained("the state in a checkpoint", "counting starts from zero"):
+            self._run.load_state_dict(state_dict)
 
     # phases
 
@@ -118,20 +155,20 @@ class FootprintMonitor(Callback):
     ) -> None:
         """Count a step; log its energy as often as the Trainer logs."""
         self._run.step()
-        self._batches += 1
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connectors
-        if every and self._batches % every == 0:
-            snapshot = self._run.step_snapshot() if trainer.loggers or self._has_bar(trainer) else None
-            if snapshot is not None:
-                log(trainer, snapshot.step_metrics(), step=trainer.global_step)
-                self._show(trainer, snapshot.metrics())
+        try:
+            # not by a function: this is the one line that every step pays for
+            if every and not (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % every and logs_now(trainer):  # noqa: SLF001
+                self._log_step(trainer)
+        except Exception:  # noqa: BLE001  # this hook is called too often for a wrapper
+            self._failures.failed("values within an epoch", "those of the epochs are logged")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End an epoch, its evaluation included."""
         self._run.end_steps()
         metrics = self._publish(trainer, self._run.end_epoch())
-        # Lightning logs the metrics of the epoch under this step.
-        log(trainer, metrics, step=max(0, trainer.global_step - 1))
+        if trainer.is_global_zero:
+            log(trainer, metrics, step_of_epoch(trainer), self._failures)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Enter an evaluation, in an epoch or standalone."""
@@ -140,7 +177,7 @@ class FootprintMonitor(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Publish the energy up to an evaluation with its metrics, so that a checkpoint can be chosen by both."""
-        if not trainer.sanity_checking:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._run.exchange()
             self._publish(trainer, self._run.snapshot())
 
@@ -183,13 +220,13 @@ class FootprintMonitor(Callback):
     def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
         """Count the samples of a standalone evaluation."""
         if trainer.state.fn == "validate":
-            self._run.count(_samples(trainer, batch))
+            self._count(trainer, batch)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Count the samples of a test or a prediction."""
-        self._run.count(_samples(trainer, batch))
+        self._count(trainer, batch)
 
     on_predict_batch_start = on_test_batch_start
 
@@ -202,25 +239,51 @@ class FootprintMonitor(Callback):
     def _write_line(self, line: str) -> None:
         self._print(line)
 
-    def _number(self, trainer: Trainer) -> str:
-        """Return the number of this monitor among those of the Trainer."""
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning's connectors
-        return str([each for each in callbacks if isinstance(each, FootprintMonitor)].index(self))
+    def _set_aside(self, trainer: Trainer) -> None:
+        """Keep the run of a Trainer in whose call this one is called, and measure this one in a run of its own."""
+        outer = self._trainer
+        if outer is None or outer is trainer or outer.state.status != "running" or not self._run.running:
+            self._end_saving()
+            return
+        self._outer.append(_Measured(outer, self._run, self._saving, self._print))
+        self._saving = None
+        self._run = Lifecycle(self._write_line, **self._options)
+
+    def _end_saving(self) -> None:
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.restore()
+
+    def _count(self, trainer: Trainer, batch: Any) -> None:
+        try:
+            self._run.count(_samples(trainer, batch))
+        except Exception:  # noqa: BLE001  # a batch may be of any class
+            self._failures.failed("the number of samples in a batch", "the energy per sample is unknown")
+            self._run.count(None)
+
+    def _log_step(self, trainer: Trainer) -> None:
+        snapshot = self._run.step_snapshot() if trainer.loggers or self._has_bar(trainer) else None
+        if snapshot is not None:
+            log(trainer, snapshot.step_metrics(), step_of(trainer), self._failures)
+            self._show(trainer, snapshot.metrics())
 
     def _publish(self, trainer: Trainer, snapshot: RunSnapshot | None) -> dict[str, float]:
-        """Hand the values to other callbacks and to the progress bar.
+        """Hand the values of rank 0 to the other callbacks of every rank, and to the progress bar.
 
         As Lightning's LearningRateMonitor does it: through the module each value would take a third of a millisecond.
         """
-        metrics = {} if snapshot is None else snapshot.metrics()
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+        # The others wait for them, whatever fails.
+        none: dict[str, float] = {}
+        own = self._failures.result("the values of an epoch", lambda: snapshot.metrics() if snapshot else none, none)
+        metrics = self._run.share(own)
+        callback_metrics(trainer).update({name: torch.tensor(value) for name, value in metrics.items()})
         self._show(trainer, metrics)
         return metrics
 
     def _show(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         """Show values on the progress bar, in the units that read best now."""
         if metrics and self._has_bar(trainer):
-            shown: dict[str, Any] = trainer.progress_bar_metrics
+            shown = bar_metrics(trainer)
             for unit in UNITS:
                 shown.pop(unit, None)
             shown.update(self._run.bar(metrics))
@@ -229,13 +292,28 @@ class FootprintMonitor(Callback):
         return self._run.shows_bar and trainer.progress_bar_callback is not None
 
     def _finish(self, trainer: Trainer, status: Status, *, together: bool = False) -> None:
-        trainer.__dict__.pop("save_checkpoint", None)
-        close_rich_bar(trainer)
-        self._print = print
+        """End the run of a Trainer; without one, do nothing."""
+        while self._outer and self._trainer is not trainer and any(each.trainer is trainer for each in self._outer):
+            # a call within this one that was left without an end
+            self._end("interrupted", together=False)
+        if self._trainer is trainer:
+            with self._failures.contained("closing the progress bar"):
+                close_rich_bar(trainer)
+            self._end(status, together=together)
+
+    def _end(self, status: Status, *, together: bool) -> None:
+        trainer, self._latest = cast("Any", self._trainer), self._run
+        self._end_saving()
+        self._print = console.write_line
         snapshot = self._run.close(status, together=together)
+        if self._outer:
+            self._trainer, self._run, self._saving, self._print = self._outer.pop()
+        else:
+            self._trainer = None
         if snapshot is not None and trainer.state.fn in ("validate", "test", "predict"):
-            phase = cast(Phase, trainer.state.fn.value)
-            log(trainer, snapshot.inference_metrics(phase), step=trainer.global_step)
+            metrics = snapshot.inference_metrics(cast("Phase", trainer.state.fn.value))
+            callback_metrics(trainer).update({name: torch.tensor(value) for name, value in metrics.items()})
+            log(trainer, metrics, step_of(trainer), self._failures)
 
 
 def _samples(trainer: Trainer, batch: Any) -> int | None:

@@ -25,6 +25,20 @@ def test_with_the_switch_every_trainer_is_measured(monkeypatch: pytest.MonkeyPat
     assert len(list((tmp_path / "footprint").glob("*/summary.json"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("TRAINWATT_ZONE", "XX"), ("TRAINWATT_PUE", "much"), ("TRAINWATT_CARBON_INTENSITY", "-1")]
+)
+def test_a_mistyped_variable_stops_no_training_that_knows_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str
+) -> None:
+    monkeypatch.setenv("TRAINWATT_LIGHTNING", "1")
+    monkeypatch.setenv(name, value)
+    module = Classifier()
+    trainer_with(max_epochs=1).fit(module, datamodule=Data())
+    assert len(module.losses) == 8
+    assert caplog.text.count(name) == 1
+
+
 def test_a_monitor_of_the_users_own_takes_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRAINWATT_LIGHTNING", "1")
     trainer = trainer_with(FootprintMonitor(output_dir="mine", verbose=False), max_epochs=1)

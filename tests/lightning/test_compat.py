@@ -50,6 +50,8 @@ def script(imports: str, package: str, step_s: float = 0.0, epochs: int = 2, dev
         ("import lightning.pytorch as pl", "pl", ["lightning.pytorch"]),
         ("import pytorch_lightning as pl", "pl", ["pytorch_lightning"]),
         ("import lightning, pytorch_lightning as pl", "pl", ["lightning.pytorch", "pytorch_lightning"]),
+        ("import trainwatt_lightning, pytorch_lightning as pl", "pl", ["pytorch_lightning"]),
+        ("import trainwatt_lightning, lightning.pytorch as pl", "pl", ["lightning.pytorch"]),
     ],
 )
 def test_either_lightning_works_and_the_other_is_not_imported(
@@ -60,6 +62,39 @@ def test_either_lightning_works_and_the_other_is_not_imported(
     summary = read_summary(tmp_path / "run")
     assert summary["status"] == "finished"
     assert summary["phases"]["train"]["steps"] == 10
+
+
+BOTH = """
+from trainwatt_lightning import FootprintMonitor, GreenEarlyStopping
+monitor, stopping = FootprintMonitor(output_dir=None), GreenEarlyStopping("val_loss")
+
+class Own(FootprintMonitor):
+    pass
+
+{imports}
+for package in (lightning.pytorch, pytorch_lightning):
+    assert isinstance(monitor, package.Callback)
+    assert isinstance(Own(output_dir=None), package.Callback)
+    assert isinstance(stopping, package.callbacks.EarlyStopping)
+    options = dict(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    assert package.Trainer(callbacks=monitor, **options).callbacks[0] is monitor
+    assert package.Trainer(callbacks=[stopping], **options).early_stopping_callback is stopping
+    try:
+        GreenEarlyStopping("val_loss", "up")
+    except package.utilities.exceptions.MisconfigurationException:
+        pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "imports",
+    ["import lightning.pytorch, pytorch_lightning", "import pytorch_lightning, lightning.pytorch"],
+)
+def test_one_program_may_use_both_whichever_it_imports_after_ours(imports: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", BOTH.format(imports=imports)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")

@@ -30,6 +30,8 @@ monitor = Reports(zone="FR", run_name="run", verbose=False)
 trainer = trainer_with(monitor, logger=loggers)
 trainer.fit(Classifier(), datamodule=Data())
 trainer.test(Classifier(), datamodule=Data(), verbose=False)
+kept = FootprintMonitor(zone="FR", run_name="kept", verbose=False, attachments=False)
+trainer_with(kept, logger=loggers[1:], max_epochs=1).fit(Classifier(), datamodule=Data())
 run = mlflow.experiment.get_run(mlflow.run_id)
 found = {"wandb": loggers[0].experiment.config.as_dict(), "mlflow": run.data.params}
 Path("found.json").write_text(json.dumps(found))
@@ -70,6 +72,12 @@ def test_mlflow_has_parameters_and_artifacts(folder: Path, found: dict[str, Any]
     assert kept.read_text() == (folder / "footprint/run/summary.json").read_text()
     assert list(folder.glob("mlflow/**/trainwatt/run/report.html"))
     assert list(folder.glob("mlflow/**/trainwatt/run-test/summary.json"))
+
+
+def test_what_is_to_be_kept_here_is_not_attached(folder: Path) -> None:
+    assert (folder / "footprint/kept/summary.json").exists()
+    assert not list(folder.glob("mlflow/**/trainwatt/kept"))
+    assert b"trainwatt/kept" not in b"".join(path.read_bytes() for path in folder.glob("tensorboard/**/events*"))
 
 
 def test_tensorboard_has_texts(folder: Path) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lightning import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -123,10 +124,149 @@ def test_without_a_price_it_only_observes() -> None:
     assert "stopping/expected_gain_per_kwh" in names.seen
 
 
-def test_the_trainers_least_number_of_epochs_holds() -> None:
-    module = Logs(saturating(60))
-    train(module, GreenEarlyStopping("metric", "max"), min_epochs=50)
+@pytest.mark.parametrize("at_epoch_end", [True, False])
+@pytest.mark.parametrize("least", [{"min_epochs": 50}, {"min_steps": 50}])
+def test_the_trainers_least_length_holds_and_the_stop_is_said_once_when_it_comes(
+    at_epoch_end: bool, least: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    module, stopping = Logs(saturating(60)), GreenEarlyStopping("metric", "max", check_on_train_epoch_end=at_epoch_end)
+    train(module, stopping, **least)
     assert module.evaluations == 50
+    assert [record.message[:30] for record in caplog.records if "stopped at" in record.message] == [
+        "trainwatt: stopped at epoch 49"
+    ]
+    assert stopping.stopped_epoch == 49
+    assert str(stopping.stopping_reason_message).startswith("stopped at epoch 49")
+
+
+def test_a_budget_that_is_spent_before_the_least_number_of_epochs_is_said_when_it_stops(
+    nvml_library: standin.Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopping = GreenEarlyStopping("metric", "max", max_kwh=20 / 3.6e6, devices=["gpu"])
+    module = Logs(rising(20), step_s=0.05)
+    with nvml_library.running(h100(Constant(200.0))):
+        train(module, stopping, limit_train_batches=8, min_epochs=4)
+    assert module.evaluations == 4
+    assert [record.message[:20] for record in caplog.records if "stopped at" in record.message] == [
+        "trainwatt: stopped at"[:20]
+    ]
+
+
+class AtEpochEnd(Logs):
+    """Logs its metric in the last of the module's hooks."""
+
+    def on_validation_epoch_end(self) -> None:
+        pass
+
+    def on_train_epoch_end(self) -> None:
+        self.log("metric", self.values[self.evaluations])
+        self.evaluations += 1
+
+
+class Judgements(EarlyStopping):
+    """Lightning's own, which keeps what it judges."""
+
+    def __init__(self) -> None:
+        super().__init__("metric", patience=100)
+        self.judged: list[float] = []
+
+    def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
+        self.judged.append(float(current))
+        return super()._evaluate_stopping_criteria(current)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("module_class", [Logs, AtEpochEnd])
+def test_it_judges_what_lightnings_own_judges_whoever_is_first(module_class: type[Logs], first: bool) -> None:
+    own, ours = Judgements(), GreenEarlyStopping("metric", "max", devices="ram")
+    module = module_class(rising(8))
+    callbacks = [ours, own] if first else [own, ours]
+    train(module, *callbacks)
+    assert own.judged == pytest.approx(list(rising(8)))
+    assert ours.state_dict()["rule"]["scores"] == pytest.approx(own.judged)
+
+
+def test_it_is_one_of_lightnings_early_stopping_callbacks() -> None:
+    ours = GreenEarlyStopping("metric", "max", devices="ram", patience=2)
+    trainer = train(Logs(rising(3)), ours)
+    assert trainer.early_stopping_callbacks == [ours]
+    assert float(trainer.early_stopping_callback.best_score) == pytest.approx(rising(3)[-1])
+
+
+class Sometimes(Logs):
+    """Logs its metric in some epochs only."""
+
+    def __init__(self, values: tuple[float, ...], every: int, first: int) -> None:
+        super().__init__(values)
+        self.every, self.first = every, first
+
+    def on_validation_epoch_end(self) -> None:
+        if self.current_epoch % self.every == self.first:
+            super().on_validation_epoch_end()
+
+
+@pytest.mark.parametrize(("every", "first"), [(2, 1), (2, 0), (3, 2), (5, 4)])
+def test_a_metric_of_some_epochs_is_judged_in_these(every: int, first: int, caplog: pytest.LogCaptureFixture) -> None:
+    ours = GreenEarlyStopping("metric", "max", devices="ram")
+    module = Sometimes(rising(20), every, first)
+    train(module, ours, max_epochs=20)
+    assert module.evaluations == len(range(first, 20, every))
+    assert len(ours.state_dict()["rule"]["scores"]) == module.evaluations
+    assert caplog.text.count("which is not available") == (first > 1)
+
+
+def test_evaluations_of_every_second_epoch_are_judged_at_the_end_of_epochs_if_so_wanted() -> None:
+    ours = GreenEarlyStopping("metric", "max", devices="ram", check_on_train_epoch_end=True)
+    train(Logs(rising(4)), ours, max_epochs=8, check_val_every_n_epoch=2)
+    assert len(ours.state_dict()["rule"]["scores"]) == 4
+
+
+@pytest.mark.parametrize("interval", ["00:00:00:01", {"seconds": 1}, timedelta(seconds=1)])
+def test_evaluations_by_the_clock_are_judged(interval: Any) -> None:
+    ours, monitor = GreenEarlyStopping("metric", "max", devices="ram"), FootprintMonitor(output_dir=None, devices="ram")
+    module = Logs(rising(20), step_s=0.05)
+    train(module, ours, monitor, max_epochs=4, limit_train_batches=8, val_check_interval=interval)
+    assert module.evaluations >= 1
+    assert len(ours.state_dict()["rule"]["scores"]) == module.evaluations
+    assert monitor.summary["phases"]["validate"]["entries"] == module.evaluations
+
+
+def test_one_of_several_data_sets_is_judged() -> None:
+    class Several(Classifier):
+        def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+            super().validation_step(batch, batch_idx)
+
+    class Two(Data):
+        def val_dataloader(self) -> Any:
+            return [super().val_dataloader(), super().val_dataloader()]
+
+    ours = GreenEarlyStopping("val_loss/dataloader_idx_1", devices="ram")
+    trainer_with(ours, max_epochs=3).fit(Several(), datamodule=Two())
+    assert len(ours.state_dict()["rule"]["scores"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "made", "reason"),
+    [
+        ({"stopping_threshold": 0.5}, (0.1, 0.3, 0.6, 0.7, 0.8), 3, StopReason.THRESHOLD),
+        ({"divergence_threshold": 0.2}, (0.3, 0.4, 0.1, 0.7, 0.8), 3, StopReason.DIVERGED),
+        ({"check_finite": True}, (0.3, float("nan"), 0.1), 2, StopReason.DIVERGED),
+        ({}, (float("nan"),) * 100, 100, StopReason.DIVERGED),
+    ],
+)
+def test_limits_of_the_metric_are_lightnings(
+    options: dict[str, Any], values: tuple[float, ...], made: int, reason: StopReason
+) -> None:
+    module, ours = Logs(values), GreenEarlyStopping("metric", "max", devices="ram", **options)
+    train(module, ours)
+    assert module.evaluations == made if made < 100 else module.evaluations < 20
+    assert ours.stopping_reason is reason
+
+
+def test_what_lightning_has_and_we_have_not_names_ours() -> None:
+    with pytest.raises(ArgumentError, match=r"min_delta=0.01: expected min_gain_per_percent= or min_gain_per_kwh="):
+        GreenEarlyStopping("metric", min_delta=0.01)  # type: ignore[call-arg]
+    GreenEarlyStopping("metric", min_delta=0.0, log_rank_zero_only=True)  # type: ignore[call-arg]
 
 
 def test_the_best_weights_are_kept_by_the_trainers_own_checkpoint(tmp_path: Path) -> None:
