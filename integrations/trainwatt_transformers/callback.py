@@ -1,39 +1,43 @@
-"""The Trainer's callback: a translation of hooks into lifecycle calls."""
+"""The Trainer's callback: each call of the Trainer is a run, to which the hooks are passed on."""
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
-from trainwatt.accounting.timeline import Phase, Span
+from trainwatt.accounting.timeline import Phase
+from trainwatt.callbacks.hooks import Hooks
 from trainwatt.callbacks.lifecycle import Lifecycle
+from trainwatt.containment import Failures
 from trainwatt.records.snapshot import RunSnapshot, Status
-from trainwatt.reporting.artifacts import found
-from trainwatt.tracking.tracker import status_of
-from trainwatt_transformers.experiment_trackers import trackers_at_the_start, trackers_of
-from trainwatt_transformers.instrumented_trainer import calling_trainer, devices_of, instrument, log_entry, meter_of
+from trainwatt.reporting import console
+from trainwatt.tracking.outcome import status_of
+from trainwatt_transformers.callback_states import attributes_of, make_room, plain, put_states
+from trainwatt_transformers.measured_call import MeasuredCall
 from trainwatt_transformers.model_card import add_emissions
-from trainwatt_transformers.plan import plan_of
-from trainwatt_transformers.process_group import process_group_of
-from trainwatt_transformers.trainer_state import add_values, callback_states, per_token, warn_of_codecarbon
+from trainwatt_transformers.trainer_calls import CallWatcher, monitor_of, report_calls_of, watchers_of
+from trainwatt_transformers.trainer_frames import call_of, calling_trainer
+from trainwatt_transformers.trainer_state import log_entry, warn_of_codecarbon
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from trainwatt.reporting.artifacts import ExperimentTracker
     from trainwatt.tracking.options import MonitorOptions
 
 _log = logging.getLogger("trainwatt")
 
-# the key among the states of callbacks, none of which transformers itself restores unless it is asked to
-_STATE = "trainwatt"
+
+def _nothing() -> None:
+    """Do nothing: no call is being measured."""
 
 
-class FootprintCallback(TrainerCallback):
+class FootprintCallback(Hooks, CallWatcher, TrainerCallback, ExportableState):
     """Energy monitor that logs energy and footprint to everything that the Trainer reports to.
 
     Each call of ``train``, and of ``evaluate`` or ``predict`` outside it, is a run. Values are in the Trainer's own log
@@ -47,21 +51,39 @@ class FootprintCallback(TrainerCallback):
         ArgumentError: names the argument, what was given, and what would be right.
     """
 
+    measures = True
+
     def __init__(self, **options: Unpack[MonitorOptions]) -> None:
         super().__init__()
-        self._run = Lifecycle(self._write_line, **options)
-        self._trainer: Trainer | None = None  # while it is being measured
-        self._late = self._alone = self._evaluating = self._epoch_over = self._warned = False
-        self._epoch: int | None = None
-        self._step_tokens = self._epoch_tokens = 0
-        self._experiment_trackers: list[ExperimentTracker] | None = None  # None: not looked for in this run
-        self._standalone = False  # an evaluation outside a training
-        self._trained: dict[str, Any] = {}  # the summary of the last training
+        self._options = options
+        self._own_run = self._latest = Lifecycle(self._write_line, **options)
+        # calls that are being measured, each within the one before
+        self._calls: list[MeasuredCall] = []
+        self._trained: Mapping[str, Any] = {}  # the summary of the last training
+        self._warned = False
+        self._failures = Failures()
+        self._focus()
+
+    def _idle(self) -> dict[str, Any]:
+        none = {"_state": None, "_begin_batch": _nothing, "_count_step": _nothing, "_count_batch": _nothing}
+        return {**super()._idle(), **none, "_calls": [], "_latest": self._own_run, "_failures": Failures()}
+
+    def __copy__(self) -> Self:
+        """Return a callback of its own, which measures nothing yet."""
+        made = type(self).__new__(type(self))
+        run = copy.copy(self._own_run)
+        vars(made).update({**self.__getstate__(), "_own_run": run, "_latest": run})
+        return made
 
     @property
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json`` of the last run that has ended; empty before."""
-        return self._run.summary
+        return self._latest.summary
+
+    @property
+    def _run(self) -> Lifecycle:
+        """The run of the innermost call; between calls the one of the next."""
+        return self._calls[-1].run if self._calls else self._own_run
 
     def part(self, name: str) -> AbstractContextManager[None]:
         """Name a part of your own, counted in the phase around it; see :meth:`trainwatt.Tracker.part`."""
@@ -76,122 +98,137 @@ class FootprintCallback(TrainerCallback):
         if self in callbacks:
             callbacks.remove(self)
         callbacks.insert(0, self)
-        instrument(trainer)
+        report_calls_of(type(trainer))
         return self
 
-    # the run, by the Trainer's calls
+    # the runs, by the Trainer's calls
 
     @contextmanager
     def training(self, trainer: Trainer) -> Iterator[None]:
         """Measure a call of ``train``: a run."""
+        if self in trainer.callback_handler.callbacks:
+            self.attach(trainer)
         with self._measuring(trainer, None):
             yield
-        self._trained = self._run.summary
 
     @contextmanager
     def evaluating(self, trainer: Trainer, phase: Phase, prefix: str) -> Iterator[None]:
         """Measure a call of ``evaluate`` or ``predict``: a phase of a training, or a standalone run."""
-        if self._evaluating:  # one of several data sets
-            yield
-            return
-        self._evaluating, self._standalone = True, self._trainer is None
-        run = nullcontext() if self._trainer else self._measuring(trainer, phase, prefix)
-        try:
-            with run, self._run.phase(phase):
+        if (call := self._call_of(trainer)) is not None:
+            with call.evaluation(phase):
                 yield
-        finally:
-            self._evaluating = False
+            return
+        with self._measuring(trainer, phase, f"{prefix}_") as call, call.evaluation(phase):
+            yield
 
     @contextmanager
-    def saving(self) -> Iterator[None]:
+    def saving(self, trainer: Trainer) -> Iterator[None]:
         """Measure the writing of a checkpoint, and put what a resumed training needs into ``trainer_state.json``."""
-        if self._trainer is not None and (state := self._run.state_dict()):
-            callback_states(self._trainer.state)[_STATE] = state
+        with self._failures.contained("the state for a checkpoint", "a training resumed from it counts from zero"):
+            put_states(trainer, watchers_of(trainer))
         with self._run.phase("checkpoint"):
             yield
 
-    def inferred(self, samples: int | None) -> None:
+    def finalizing(self, trainer: Trainer) -> None:
+        """Take the figures of the last epoch, for the Trainer's last log entry."""
+        if (call := self._call_of(trainer)) is not None:
+            call.finalize()
+
+    def inferred(self, trainer: Trainer, samples: int | None) -> None:
         """Count evaluated or predicted samples of a standalone run."""
-        if self._standalone and self._evaluating:
-            self._run.count(samples)
+        call = self._call_of(trainer)
+        if call is not None and call.kind and call.evaluates:
+            call.run.count(samples)
 
     def card_written(self, trainer: Trainer) -> None:
         """Add the emissions of the training, or of the training so far, to a model card."""
-        snapshot = self._run.snapshot() if self._trainer is not None and not self._evaluating else None
+        call = self._call_of(trainer)
+        snapshot = call.run.snapshot() if call is not None and not call.kind else None
         add_emissions(trainer, snapshot.summary() if snapshot is not None else self._trained)
 
-    # the phases of a training, by its hooks
+    # what a checkpoint holds
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of this callback."""
+        with self._failures.contained("the look for the Trainer"):
+            if (trainer := calling_trainer()) is not None:
+                report_calls_of(type(trainer))
+                make_room(trainer, self)
+        return {"args": plain(self._options), "attributes": {"measured": self.measured}}
+
+    def restore(self, state: dict[str, Any], *, wanted: bool) -> None:  # energy counts in any case
+        """Continue from a checkpoint, with the arguments of this callback."""
+        self.measured = attributes_of(state).get("measured")
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What a training that is resumed from now must know of the energy so far; None is nothing."""
+        return self._failures.result("the state for a checkpoint", self._run.state_dict, {})
+
+    @measured.setter
+    def measured(self, state: dict[str, Any] | None) -> None:
+        if state:
+            with self._failures.contained("the state in a checkpoint", "counting starts from zero"):
+                self._run.load_state_dict(state)
+
+    # hooks
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Attach to the Trainer that has been made."""
-        trainer = calling_trainer(self)
-        if trainer is not None:
+        trainer = calling_trainer()
+        if trainer is not None and self in trainer.callback_handler.callbacks:
             self.attach(trainer)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """End the setup; called again if the Trainer restarts with a smaller batch."""
-        if self._trainer is None:
-            self._begin_late(args)
-        self._run.end("setup")
-        self._run.end("train")
-        self._epoch, self._epoch_over = int(state.epoch or 0), False
-        self._step_tokens = self._epoch_tokens = state.num_input_tokens_seen
-        self._run.load_state_dict(callback_states(state).pop(_STATE, {}))
-        if self._trainer is not None:
-            callbacks = self._trainer.callback_handler.callbacks
-            loader = kwargs.get("train_dataloader")
-            plan = plan_of(args, state, loader, self._trainer.eval_dataset, callbacks)
-            self._run.plan(plan, from_now=True)
+        call = self._call_with(state) or self._begin_late(args, state)
+        if call is not None:
+            self._focus()
+            call.begin_training(args, state, kwargs.get("train_dataloader"))
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin an epoch: the one before has ended with its evaluation and checkpoint."""
-        if self._epoch_over:
-            values = self._epoch_values(state)
-            if self._trainer is not None and args.logging_strategy != "no":
-                log_entry(self._trainer, values)
-        if (trainer := self._trainer) is not None and self._experiment_trackers is None and state.is_world_process_zero:
-            self._experiment_trackers = found(lambda: trackers_at_the_start(trainer, self._run.snapshot()))
-        self._run.begin_epoch(self._epoch)
-        self._epoch = None  # later epochs are counted
+        if (call := self._call_with(state)) is not None:
+            call.begin_epoch(args, state)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Note that an epoch's first batch has been loaded."""
-        self._run.begin_batch()
+        self._begin_batch()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Count a step of the optimizer."""
-        self._run.step()
+        if state is self._state:
+            self._count_step()
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Count a batch of an evaluation or a prediction; it is a step unless a training is going on."""
-        if self._alone:
-            self._run.step()
-        else:
-            self._run.batch()
+        """Count a batch of an evaluation or a prediction."""
+        if state is self._state:
+            self._count_batch()
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """End the steps of an epoch; its evaluation and checkpoint follow."""
-        self._run.end_steps()
-        self._epoch_over = True
+        if (call := self._call_with(state)) is not None:
+            call.end_epoch()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """End a training whose call was not seen to begin."""
-        if self._late:
-            self._late = False
-            self._stop("finished")
-            self._trained = self._run.summary
+        call = self._call_with(state)
+        if call is not None:
+            call.end_training(args, state)
+            if call.is_late:
+                self._end(call, "finished")
 
     def on_log(
         self,
@@ -202,89 +239,99 @@ class FootprintCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Add values to a log entry: with a loss within a training, with the mean loss at its end."""
-        if not self._run.running or logs is None or self._evaluating:
-            return
-        if "loss" in logs:
-            add_values(self._step_values(state), logs, state)
-        elif "train_loss" in logs:
-            add_values(self._epoch_values(state), logs, state)
+        call = self._call_with(state)
+        if call is not None and logs is not None:
+            call.add_to(logs, args, state)
 
     # what these share
 
     @contextmanager
-    def _measuring(self, trainer: Trainer, phase: Phase | None, prefix: str = "") -> Iterator[None]:
+    def _measuring(self, trainer: Trainer, kind: Phase | None, prefix: str = "") -> Iterator[MeasuredCall]:
+        call = self._begin(MeasuredCall(self._next_run(), trainer, kind), trainer)
         try:
-            self._start(trainer, phase or "", setup=phase is None)
-            yield
+            yield call
         except BaseException as error:
-            self._stop(status_of(error))
+            self._end(call, status_of(error))
             raise
-        snapshot = self._stop("finished")
-        if phase:
-            metrics = snapshot.inference_metrics(phase) if snapshot else {}
-            log_entry(trainer, {f"{prefix}_{name}": value for name, value in metrics.items()})
+        snapshot = self._end(call, "finished")
+        if kind:
+            values = snapshot.inference_metrics(kind, prefix) if snapshot is not None else {}
+            log_entry(trainer, values, on_all_ranks=bool(call.is_together))
 
-    def _start(self, trainer: Trainer, kind: str, *, setup: bool) -> None:
-        self._trainer, self._alone = trainer, kind != ""
-        leads = trainer.is_world_process_zero()
-        if leads and not self._warned:
+    def _begin(self, call: MeasuredCall, trainer: Trainer) -> MeasuredCall:
+        """Start the run of a call."""
+        self._failures = Failures()
+        if not self._warned and trainer.is_world_process_zero():
             self._warned = warn_of_codecarbon(trainer)
-        self._experiment_trackers = found(lambda: trackers_of(trainer)) if kind and leads else None
-        self._open(kind, trainer.args, trains_on=devices_of(trainer), setup=setup)
+        call.open(trainer.args, "monitor", call_of(trainer) if call.is_late else None)
+        self._calls.append(call)
+        self._focus()
+        return call
 
-    def _open(self, kind: str, args: TrainingArguments, **where: Any) -> None:
-        trackers = lambda: self._experiment_trackers or []  # noqa: E731
-        self._run.open(kind, group=process_group_of(args), experiment_trackers=trackers, **where)
+    def _begin_late(self, args: TrainingArguments, state: TrainerState) -> MeasuredCall | None:
+        """Start the run of a Trainer that is not transformers' own, or has a ``train`` that cannot be wrapped."""
+        trainer = calling_trainer()
+        if trainer is not None and monitor_of(trainer) not in (self, None):
+            # another one measures
+            return None
+        call = MeasuredCall(self._next_run(), trainer, is_late=True)
+        call.state = state
+        if trainer is not None:
+            if self in trainer.callback_handler.callbacks:
+                self.attach(trainer)
+            return self._begin(call, trainer)
+        _log.warning(
+            "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are charged to the phase "
+            "that they interrupt, and callbacks that report before this one do not get its values."
+        )
+        call.open(args, "monitor")
+        self._calls.append(call)
+        self._focus()
+        return call
 
-    def _stop(self, status: Status) -> RunSnapshot | None:
-        self._trainer, self._alone = None, False
-        return self._run.close(status, together=status == "finished")
+    def _next_run(self) -> Lifecycle:
+        """Return what measures the next call: within another call a run of its own."""
+        for call in reversed(self._calls):
+            trainer = call.trainer
+            if call.is_late and (trainer is None or call_of(trainer) is None):
+                # its call was cut short, of which no hook tells
+                self._end(call, "interrupted")
+        return Lifecycle(self._write_line, **self._options) if self._calls else self._own_run
 
-    def _begin_late(self, args: TrainingArguments) -> None:
-        """Start a run for a callback that was added to a Trainer, or serves one that is not transformers' own."""
-        trainer = calling_trainer(self)
-        if trainer is None:
-            _log.warning(
-                "trainwatt: this is not a transformers.Trainer: its evaluations and checkpoints are charged to the "
-                "phase that they interrupt, and callbacks that report before this one do not get its values."
-            )
-            self._open("", args, trains_on=[args.device], setup=False)
-        elif meter_of(trainer) is self:
-            self.attach(trainer)
-            self._start(trainer, "", setup=False)
-        else:  # another one measures
-            return
-        self._late = True
+    def _end(self, call: MeasuredCall, status: Status) -> RunSnapshot | None:
+        """End the run of a call, and those of calls within it that were left without an end."""
+        if call not in self._calls:
+            return None
+        while self._calls[-1] is not call:
+            self._end(self._calls[-1], "interrupted")
+        self._latest = call.run
+        snapshot = call.close(status)
+        self._calls.pop()
+        self._focus()
+        if not call.kind:
+            self._trained = call.run.summary
+        return snapshot
 
-    def _step_values(self, state: TrainerState) -> dict[str, float]:
-        """Return the values of the training since this was last called."""
-        snapshot, tokens = self._run.step_snapshot(), state.num_input_tokens_seen - self._step_tokens
-        values = snapshot.step_metrics() | per_token(snapshot.recent, tokens) if snapshot else {}
-        if snapshot and snapshot.recent.seconds:
-            self._step_tokens = state.num_input_tokens_seen
-        self._show(snapshot)
-        return values
+    def _focus(self) -> None:
+        """Prepare the hooks of every step, which have no time to look for the call."""
+        call = self._calls[-1] if self._calls else None
+        self._state = call.state if call is not None else None
+        self._begin_batch = call.run.begin_batch if call is not None else _nothing
+        self._count_step: Callable[[], object] = call.run.step if call is not None else _nothing
+        self._count_batch = call.count_batch if call is not None else _nothing
 
-    def _epoch_values(self, state: TrainerState) -> dict[str, float]:
-        """Return the values of the run up to the end of an epoch, and of this epoch."""
-        snapshot, tokens = self._run.end_epoch(), state.num_input_tokens_seen - self._epoch_tokens
-        self._epoch_tokens, self._epoch_over = state.num_input_tokens_seen, False
-        values = snapshot.metrics() | per_token(snapshot.epoch.get("train", Span()), tokens) if snapshot else {}
-        self._show(snapshot)
-        return values
+    def _call_of(self, trainer: Trainer) -> MeasuredCall | None:
+        """Return the innermost call if it is of a Trainer."""
+        call = self._calls[-1] if self._calls else None
+        return call if call is not None and call.trainer is trainer else None
+
+    def _call_with(self, state: TrainerState) -> MeasuredCall | None:
+        """Return the innermost call if it has a state."""
+        call = self._calls[-1] if self._calls else None
+        return call if call is not None and call.is_of(state) else None
 
     def _write_line(self, line: str) -> None:
         """Write above the progress bar."""
-        write = next((bar.write for bar in self._bars()), print)
+        bars = self._calls[-1].bars() if self._calls else []
+        write: Callable[[str], object] = bars[0].write if bars else console.write_line
         write(line)
-
-    def _show(self, snapshot: RunSnapshot | None) -> None:
-        """Show energy on transformers' own progress bar."""
-        if snapshot and self._run.shows_bar:
-            for bar in self._bars():
-                bar.set_postfix(self._run.bar(snapshot.metrics()), refresh=False)
-
-    def _bars(self) -> list[Any]:
-        callbacks = self._trainer.callback_handler.callbacks if self._trainer else []
-        bars = [each.training_bar for each in callbacks if isinstance(each, ProgressCallback)]
-        return [bar for bar in bars if bar is not None]

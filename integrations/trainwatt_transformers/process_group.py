@@ -9,14 +9,21 @@ from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from transformers import TrainingArguments
 
 from trainwatt.distributed.process_group import ProcessGroup, job_identity
+from trainwatt_torch.process_group import default_store
 
 
-def process_group_of(args: TrainingArguments) -> ProcessGroup:
-    """Return the process group, with Accelerate's own collective."""
+def process_group_of(args: TrainingArguments, channel: str) -> ProcessGroup:
+    """Return the process group, with the store of torch.distributed, or else Accelerate's own collective.
+
+    Args:
+        args: the training arguments, which have connected the processes.
+        channel: name of the callback, the same on all ranks.
+    """
     if args.world_size < 2:
         return ProcessGroup()
     connected = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return ProcessGroup(args.process_index, args.world_size, _gathered if connected else None, job_identity())
+    gather = _gathered if connected else None
+    return ProcessGroup(args.process_index, args.world_size, gather, job_identity(), default_store(), channel)
 
 
 def _gathered(own: Any) -> list[Any]:

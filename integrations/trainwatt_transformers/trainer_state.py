@@ -1,16 +1,27 @@
-"""Log entries and the state of a Trainer, as far as the callback reads and extends them."""
+"""Devices and log entries of a Trainer, as far as the callbacks read and extend them."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+import torch
 from transformers import Trainer, TrainerState
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
 from trainwatt.accounting.timeline import Span
 
 _log = logging.getLogger("trainwatt")
+
+
+def devices_of(trainer: Trainer) -> list[torch.device]:
+    """Return the devices that this process computes on."""
+    device: torch.device = trainer.args.device
+    if trainer.is_model_parallel and trainer.model is not None:
+        return [device, *{parameter.device for parameter in trainer.model.parameters()}]
+    if trainer.args.n_gpu > 1:
+        return [torch.device(device.type, index) for index in range(trainer.args.n_gpu)]
+    return [device]
 
 
 def warn_of_codecarbon(trainer: Trainer) -> bool:
@@ -24,18 +35,31 @@ def warn_of_codecarbon(trainer: Trainer) -> bool:
     return found
 
 
+def log_entry(trainer: Trainer, values: dict[str, float], *, on_all_ranks: bool) -> None:
+    """Log an entry of our own.
+
+    A callback of the user may communicate with those of other ranks. So if all ranks take part, each of them logs even
+    if there is nothing to log, and otherwise none does.
+
+    A subclass's ``log`` is not used: TRL's adds means since its last call.
+
+    Args:
+        trainer: the Trainer.
+        values: the values.
+        on_all_ranks: True if every rank of the job calls this.
+    """
+    is_alone = trainer.args.world_size < 2
+    if values if is_alone else on_all_ranks:
+        Trainer.log(trainer, values)
+
+
 def add_values(values: dict[str, float], logs: dict[str, Any], state: TrainerState) -> None:
     """Add values to what reporters are given, and to the history, which has a copy of it."""
     history: list[dict[str, Any]] = state.log_history
-    if history and logs.items() <= history[-1].items():
+    # By identity: a comparison of tensors is a tensor, and waits for their device.
+    if history and all(history[-1].get(name) is value for name, value in logs.items()):
         history[-1].update(values)
     logs.update(values)
-
-
-def callback_states(state: TrainerState) -> dict[str, Any]:
-    """Return the states of callbacks, as a checkpoint holds them."""
-    states: Any = state.stateful_callbacks
-    return states if isinstance(states, dict) else {}
 
 
 def per_token(train: Span, tokens: int) -> dict[str, float]:

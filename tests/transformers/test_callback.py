@@ -23,7 +23,7 @@ from tests.transformers.training import BATCH, BATCHES, TOKENS, Slow, model, sen
 from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events, read_summary
 from trainwatt_transformers import FootprintCallback
-from trainwatt_transformers.instrumented_trainer import devices_of
+from trainwatt_transformers.trainer_state import devices_of
 
 EPOCH_METRICS = {
     "energy/total_kwh",
@@ -238,9 +238,9 @@ def test_an_evaluation_by_itself_is_logged_under_its_prefix(
     monkeypatch.chdir(tmp_path)  # where transformers has TensorBoard write what is logged before a training
     trainer = trainer_with(tmp_path, callback, report_to="tensorboard")
     trainer.evaluate()
-    (step, logged_kwh) = scalars(tmp_path)["eval/energy/total_kwh"][0]
+    (step, logged_kwh) = scalars(tmp_path)["eval/energy_kwh"][0]
     assert (step, logged_kwh) == (0, pytest.approx(callback.summary["total_kwh"]))
-    assert trainer.state.log_history[-1]["eval_energy/total_kwh"] == callback.summary["total_kwh"]
+    assert trainer.state.log_history[-1]["eval_energy_kwh"] == callback.summary["total_kwh"]
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -359,7 +359,7 @@ def test_a_callback_added_later_measures_the_training(callback: FootprintCallbac
     trainer = trainer_with(tmp_path, eval_strategy="epoch")
     trainer.add_callback(callback)
     trainer.train()
-    assert entries(callback) == {"train": 2, "validate": 2}
+    assert entries(callback) == {"setup": 1, "train": 2, "validate": 2}
     assert callback.summary["status"] == "finished"
     assert trainer.state.log_history[-1].keys() >= EPOCH_METRICS
     trainer.train()

@@ -94,7 +94,7 @@ def test_an_evaluation_by_itself_tells_the_energy_of_a_sample(
     assert summary["samples"] == 2 * BATCH
     assert summary["sample_j"] == pytest.approx(sum(phase["joules"].values()) / (2 * BATCH))
     prefix = "eval" if call == "evaluate" else "test"
-    assert trainer.state.log_history[-1][f"{prefix}_energy/sample_j"] == summary["sample_j"]
+    assert trainer.state.log_history[-1][f"{prefix}_sample_j"] == summary["sample_j"]
 
 
 def test_an_evaluation_within_a_training_is_none_by_itself(callback: FootprintCallback, tmp_path: Path) -> None:
