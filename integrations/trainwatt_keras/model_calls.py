@@ -11,12 +11,13 @@ import inspect
 import threading
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, ExitStack
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any
 
 import keras
 
 from trainwatt.callbacks.lifecycle import first_leaf
+from trainwatt.containment import Failures
 
 _METHODS = ("fit", "evaluate", "predict")
 _MARK = "_tells_trainwatt"
@@ -35,6 +36,7 @@ class Call:
         self._at_end: list[Callable[[BaseException | None], None]] = []
         self._around_inner: list[Callable[[Call], AbstractContextManager[None]]] = []
         self._outer = ExitStack()
+        self._failures = Failures()
 
     def at_end(self, listener: Callable[[BaseException | None], None]) -> None:
         """Call a listener when the call ends, with the exception that ends it."""
@@ -45,13 +47,26 @@ class Call:
         self._around_inner.append(context)
 
     @property
+    def epochs(self) -> range:
+        """Numbers of the epochs of a training, from 0."""
+        return range(self.arguments.get("initial_epoch", 0), self.arguments.get("epochs", 1))
+
+    @property
     def validates(self) -> bool:
         """True if the call will evaluate: it has validation data, and an epoch at which to use it."""
-        given, often = self.arguments, self.arguments.get("validation_freq", 1)
+        given = self.arguments
         if given.get("validation_data") is None and not given.get("validation_split"):
             return False
-        epochs = range(given.get("initial_epoch", 0) + 1, given.get("epochs", 1) + 1)
-        return any(epoch in often if isinstance(often, Container) else epoch % often == 0 for epoch in epochs)
+        return any(map(self.evaluates, self.epochs))
+
+    def evaluates(self, epoch: int) -> bool:
+        """Return True if there is an evaluation at the end of an epoch, given the data for it.
+
+        Args:
+            epoch: its number, from 0.
+        """
+        often = self.arguments.get("validation_freq", 1)
+        return epoch + 1 in often if isinstance(often, Container) else (epoch + 1) % often == 0
 
     @property
     def samples(self) -> int | None:
@@ -64,22 +79,30 @@ class Call:
     def __enter__(self) -> None:
         outer = current(self.arguments.get("self"))
         for context in outer._around_inner if outer else ():  # noqa: SLF001  # of its own class
-            self._outer.enter_context(context(self))
+            with self._failures.contained("the phase of an evaluation"):
+                self._outer.enter_context(context(self))
         _stack().append(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _stack().remove(self)
-        self._outer.close()
+        with self._failures.contained("the phase of an evaluation"):
+            self._outer.close()
         for listener in self._at_end:
-            listener(error)
+            with self._failures.contained(f"the end of a {self.method}"):
+                listener(error)
 
 
 def current(model: object) -> Call | None:
     """Return the innermost call in this thread, if it is one of this model."""
     stack = _stack()
     return stack[-1] if stack and stack[-1].arguments.get("self") is model else None
+
+
+def is_call(code: CodeType) -> bool:
+    """Return True if a frame's code is that of a wrapped method: what is above it belongs to other calls."""
+    return code in _codes
 
 
 def watch() -> None:
@@ -103,9 +126,12 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(*args, **kwargs)
 
     setattr(call, _MARK, True)
+    # of functools.wraps, whose type has none
+    _codes.add(call.__code__)  # type: ignore[attr-defined]
     return call
 
 
+_codes: set[CodeType] = set()
 _thread = threading.local()
 
 

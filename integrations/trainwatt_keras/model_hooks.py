@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from trainwatt.callbacks.lifecycle import Lifecycle
+from trainwatt.callbacks.replaced_method import ReplacedMethod
 from trainwatt.power.accelerators import Accelerator
 
 _SAVES = ("save", "save_weights")
@@ -52,8 +53,5 @@ def time_saves(model: Any, run: Lifecycle, undo: ExitStack) -> None:
         run: is charged.
         undo: gets what restores the methods at the end.
     """
-    # past Keras's and PyTorch's own ways of setting attributes, which look for layers
-    own = model.__dict__
     for name in _SAVES:
-        own[name] = run.timed(getattr(model, name))
-        undo.callback(own.pop, name, None)
+        undo.callback(ReplacedMethod(model, name, run.timed).restore)

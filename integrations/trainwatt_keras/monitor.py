@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
 from trainwatt.accounting.timeline import Phase
+from trainwatt.callbacks.hooks import Hooks
 from trainwatt.callbacks.lifecycle import Lifecycle
-from trainwatt.tracking.tracker import status_of
+from trainwatt.containment import Failures
+from trainwatt.projection.plan import Plan
+from trainwatt.reporting import console
+from trainwatt.tracking.outcome import status_of
 from trainwatt_keras import model_calls
 from trainwatt_keras.backup import Backup
 from trainwatt_keras.batch_counter import BatchCounter
-from trainwatt_keras.callback_list import list_of, put_first, shorten_bar
+from trainwatt_keras.callback_list import all_callbacks, leave, places_of, put_first, shorten_bars
 from trainwatt_keras.model_hooks import devices_of, time_saves
 from trainwatt_keras.plan import plan_of
 from trainwatt_keras.process_group import process_group_of
+from trainwatt_keras.published import Published
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,8 +37,12 @@ _log = logging.getLogger("trainwatt")
 
 Kind = Literal["fit", "test", "predict"]
 
+# What every epoch of a training has; in the first one some may not be known yet.
+_EVERY_EPOCH = ("energy/epoch_kwh", "energy/train_kwh", "energy/power_w", "energy/step_j")
+_PROJECTED = ("total_kwh", "total_kwh_low", "total_kwh_high", "co2e_kg", "remaining_s")
 
-class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+
+class FootprintMonitor(Hooks, keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Energy monitor that adds energy and footprint to Keras's own logs.
 
     Each call of ``fit``, ``evaluate`` or ``predict`` with this callback is a run. Values are added to the logs at the
@@ -54,13 +64,27 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._run = Lifecycle(self._write_line, **options)
         self._kind: Kind | None = None
         self._call: model_calls.Call | None = None
-        self._validates = False
+        self._validates = self._projects = False
+        self._failures = Failures()
         self._backup = Backup(())
-        self._published: dict[str, float] = {}
+        self._published = Published()
         self._undo = ExitStack()
         self._batches = BatchCounter()
         self._evaluated = 0
         model_calls.watch()
+
+    def _idle(self) -> dict[str, Any]:
+        """Return the attributes of a copy that differ: a copy has no model, and no training."""
+        return {
+            **super()._idle(),
+            "_model": None,
+            "_kind": None,
+            "_call": None,
+            "_backup": Backup(()),
+            "_published": Published(),
+            "_undo": ExitStack(),
+            "_batches": BatchCounter(),
+        }
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -84,7 +108,13 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         return self._run.part(name)
 
     def set_model(self, model: Any) -> None:
-        """Move to the front of the list of callbacks, so that all others see our values."""
+        """Move to the front of the list of callbacks, so that all others see our values.
+
+        A call within the one that is being measured is part of it, and its own callbacks are without this one.
+        """
+        if self._call is not None:
+            leave(self)
+            return
         super().set_model(model)
         put_first(self)
 
@@ -92,13 +122,21 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start a run."""
+        if self._call is not None:
+            return
         self._start("fit")
-        callbacks = list_of(self)
-        listed = callbacks.callbacks if callbacks else ()
-        self._run.plan(plan_of(self.params or {}, self._call, listed))
+        listed = all_callbacks(places_of(self))
+        self._run.plan_once(lambda: self._planned(listed))
         self._backup = Backup(listed)
         self._run.load_state_dict(self._backup.load())
         self._backup.save(self._run.state_dict)
+
+    def _planned(self, listed: list[Any]) -> Plan:
+        plan = plan_of(self.params or {}, self._call, listed)
+        after, steps = self._run.project_after, plan.total_steps()
+        self._projects = plan.epochs is not None and after is not None
+        self._projects &= not (isinstance(after, int) and steps is not None and steps < after)
+        return plan
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Begin an epoch."""
@@ -112,11 +150,20 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._run.end("train")
         self._wait_for_figures()
         snapshot = self._run.end_epoch()
+        # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out.
+        none_made = {"energy/validate_kwh": 0.0} if self._validates and snapshot is not None else {}
+        make = lambda: none_made | snapshot.metrics() if snapshot is not None else {}  # noqa: E731
+        metrics = self._run.share(self._failures.result("the values of an epoch", make, {}))
+        if metrics and not self._published.values:
+            metrics = self._first(metrics)
+        self._publish(logs, self._run.steady(metrics))
         if snapshot is not None:
-            # CSVLogger's columns are those of the first epoch, and validation_freq may leave that one out.
-            none_made = {"energy/validate_kwh": 0.0} if self._validates else {}
-            self._publish(logs, none_made | snapshot.metrics())
             self._backup.save(self._run.state_dict)
+
+    def _first(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the values of the first epoch, with the names of those that will be known later."""
+        names = [*_EVERY_EPOCH, *(f"projection/{name}" for name in _PROJECTED if self._projects)]
+        return dict.fromkeys(names, math.nan) | dict(metrics)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """End a training."""
@@ -178,17 +225,18 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def _wait_for_figures(self) -> None:
         """Wait for the first reading: CSVLogger takes its columns from the first epoch, which may be over before."""
-        snapshot = None if self._published else self._run.snapshot()
+        snapshot = None if self._published.values else self._run.snapshot()
         if snapshot is not None and not snapshot.total.total_j:
             self._run.wait_until_settled()
 
     def _start(self, kind: Kind) -> None:
         self._undo.close()
+        self._failures = Failures()
         model = self.model if isinstance(self.model, keras.Model) else None
         self._run.open(
             "" if kind == "fit" else kind,
             trains_on=devices_of(model),
-            group=process_group_of(),
+            group=process_group_of(f"monitor {self._number()}"),
             experiment_trackers=_experiment_trackers,
             setup=kind == "fit",
         )
@@ -203,15 +251,19 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._validates = self._call is not None and self._call.validates
         self._borrow(model)
 
+    def _number(self) -> int:
+        """Return the place among the monitors of this training, which is the same in each process of a job."""
+        monitors = [each for each in all_callbacks(places_of(self)) if isinstance(each, FootprintMonitor)]
+        return next((number for number, each in enumerate(monitors) if each is self), 0)
+
     def _borrow(self, model: Any) -> None:
         """Change what the plugin changes for the time of a run."""
-        callbacks = put_first(self)
-        if callbacks is None:
+        places = put_first(self, self._undo)
+        if not places:
             _log.warning(
                 "trainwatt: values reach only the callbacks that are called after FootprintMonitor; call it first"
             )
-        else:
-            shorten_bar(callbacks, self._published, self._undo, shown=self._run.shows_bar)
+        shorten_bars(all_callbacks(places), self._published, self._undo, shown=self._run.shows_bar)
         if model is not None:
             time_saves(model, self._run, self._undo)
 
@@ -235,22 +287,23 @@ class FootprintMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         complete = snapshot is not None and snapshot.phases[kind].steps == self._batches.expected
         self._run.count(self._call.samples if self._call is not None and complete else None)
         snapshot = self._run.snapshot()
-        if snapshot is not None:
-            self._publish(logs, snapshot.inference_metrics(kind))
+        values = self._run.share(snapshot.inference_metrics(kind) if snapshot is not None else {})
+        self._publish(logs, values, snapshot.metrics() if snapshot is not None else {})
         self._stop_unless_watched()
 
     def _write_line(self, line: str) -> None:
         """Write over the progress bar, whose last line of an epoch is still open and is drawn again below."""
         bar = (self.params or {}).get("verbose") in (1, "auto")
-        before = ("\r\x1b[K" if sys.stdout.isatty() else "\n") if bar else ""
-        print(before + line, flush=True)  # noqa: T201  # verbose=True asks for it
+        before = ("\r\x1b[K" if console.is_terminal(sys.stdout) else "\n") if bar else ""
+        console.write_line(before + line)
 
-    def _publish(self, logs: dict[str, Any] | None, metrics: dict[str, float]) -> None:
+    def _publish(
+        self, logs: dict[str, Any] | None, values: Mapping[str, float], figures: Mapping[str, float] | None = None
+    ) -> None:
         """Add values to the logs: Keras hands the same dictionary to one callback after the other."""
-        self._published.clear()
-        self._published.update(metrics)
-        if logs is not None:
-            logs.update(metrics)
+        places = places_of(self)
+        given = [logs, *(place.logs for place in places)]
+        self._published.publish(values, given, all_callbacks(places), figures)
 
     @contextmanager
     def _inner(self, call: model_calls.Call) -> Iterator[None]:

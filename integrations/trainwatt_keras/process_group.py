@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import keras
 
 from trainwatt.distributed.process_group import ALONE, ProcessGroup, job_identity, tf_config
 
+_GET_MS = 10_000
 
-def process_group_of() -> ProcessGroup:
-    """Return the process group. No backend has a collective for objects: its processes exchange files instead."""
-    rank, count = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}.get(keras.backend.backend(), _alone)()
-    return ProcessGroup(rank, count, job=job_identity()) if count > 1 else ALONE
+
+def process_group_of(channel: str) -> ProcessGroup:
+    """Return the process group, with the key-value store by which the backend's processes have found each other.
+
+    TensorFlow has none: its processes exchange files instead.
+
+    Args:
+        channel: name of the callback, the same on all ranks, and another one for each callback.
+    """
+    backend = keras.backend.backend()
+    rank, count = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}.get(backend, _alone)()
+    if count < 2:
+        return ALONE
+    store = {"jax": _jax_store, "torch": _torch_store}.get(backend, _no_store)()
+    return ProcessGroup(rank, count, job=job_identity(), store=store, channel=channel)
 
 
 def _tensorflow() -> tuple[int, int]:
@@ -40,20 +53,54 @@ def _alone() -> tuple[int, int]:
     return 0, 1
 
 
-def agreed(stop: bool) -> bool:
-    """Return the decision of rank 0 in all processes. It is a collective: each of them must call it.
+class _JaxStore:
+    """The key-value store of JAX's coordinator, with the methods of PyTorch's.
 
     Args:
-        stop: the decision of this process.
+        client: JAX's connection to it.
     """
-    backend = keras.backend.backend()
-    if backend == "jax" and _jax()[1] > 1:
-        from jax.experimental import multihost_utils  # noqa: PLC0415  # few need it
 
-        return bool(multihost_utils.broadcast_one_to_all(stop))
-    if backend == "torch" and _torch()[1] > 1:
-        distributed = sys.modules["torch"].distributed
-        told = [stop]
-        distributed.broadcast_object_list(told, src=0)
-        return told[0]
-    return stop
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def set(self, key: str, value: str) -> None:
+        """Write a value."""
+        self._client.key_value_set(key, value)
+
+    def get(self, key: str) -> bytes:
+        """Read a value that exists."""
+        return str(self._client.blocking_key_value_get(key, _GET_MS)).encode()
+
+    def check(self, keys: list[str]) -> bool:
+        """Return True if all keys exist, at once."""
+        return all(self._exists(key) for key in keys)
+
+    def _exists(self, key: str) -> bool:
+        folder = key.rpartition("/")[0]
+        return any(name == key for name, _ in self._client.key_value_dir_get(folder))
+
+    def delete_key(self, key: str) -> bool:
+        """Remove a value."""
+        self._client.key_value_delete(key)
+        return True
+
+
+def _jax_store() -> _JaxStore | None:
+    try:
+        # There is no public way to it.
+        from jax._src.distributed import global_state  # noqa: PLC0415  # the backend, which Keras has imported
+    except ImportError:
+        return None
+    client = global_state.client
+    return None if client is None else _JaxStore(client)
+
+
+def _torch_store() -> Any | None:
+    # PyTorch, which Keras has imported
+    from trainwatt_torch.process_group import default_store  # noqa: PLC0415
+
+    return default_store()
+
+
+def _no_store() -> None:
+    return None

@@ -45,7 +45,7 @@ from tests.keras.training import (  # noqa: E402
 from trainwatt.errors import ArgumentError  # noqa: E402
 from trainwatt.power.accelerators import accelerators_of  # noqa: E402
 from trainwatt.records.run_folder import read_events, read_summary  # noqa: E402
-from trainwatt_keras import FootprintMonitor, model_calls  # noqa: E402
+from trainwatt_keras import FootprintMonitor, GreenEarlyStopping, model_calls  # noqa: E402
 from trainwatt_keras.model_hooks import devices_of  # noqa: E402
 from trainwatt_keras.plan import plan_of  # noqa: E402
 
@@ -221,6 +221,22 @@ def waits_for_the_device(folder: Path) -> Any:
         with counted(BACKEND) as fetches:
             fit(*callbacks, model=model)
         found[name] = {"training thread": fetches.training, "all": fetches.total}
+    return found
+
+
+@scenario
+def waits_for_the_device_with_bars(folder: Path) -> Any:
+    found: dict[str, Any] = {}
+    for bar, verbose in {"no bar": 0, "a bar": 1, "a line an epoch": 2}.items():
+        for name, make in {
+            "bare": list,
+            "a monitor and a stopper": lambda: [monitor(None), GreenEarlyStopping("val_loss", verbose=0)],
+            "without our figures on the bar": lambda: [monitor(None, prog_bar=False)],
+        }.items():
+            model, callbacks = classifier(), make()
+            with printed(), counted(BACKEND) as fetches:
+                fit(*callbacks, model=model, verbose=verbose)
+            found.setdefault(bar, {})[name] = {"training thread": fetches.training, "all": fetches.total}
     return found
 
 

@@ -30,7 +30,7 @@ PROJECTED = {
     "projection/co2e_kg",
     "projection/remaining_s",
 }
-INFERRED = FITTED - {"energy/epoch_kwh", "energy/train_kwh", "energy/validate_kwh"}
+INFERRED = {"energy_kwh", "power_w", "step_j", "sample_j", "measured_share", "co2e_kg", "water_l"}
 Results = Callable[[str], Any]
 
 pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras")
@@ -181,7 +181,14 @@ def test_asynchronous_dispatch_stays_as_it_is_without_us(results: Results, backe
     assert fitted["steps"] == BATCHES
 
 
-def test_keras_waits_for_the_device_as_often_as_without_us(results: Results, backend: str) -> None:
+@pytest.mark.parametrize("bar", ["no bar", "a bar", "a line an epoch"])
+def test_keras_waits_for_the_device_as_often_as_without_us(results: Results, bar: str) -> None:
+    found = results("waits_for_the_device_with_bars")[bar]
+    assert found["a monitor and a stopper"] == found["bare"]
+    assert found["without our figures on the bar"] == found["bare"]
+
+
+def test_a_callback_that_looks_at_each_batch_is_counted(results: Results, backend: str) -> None:
     found = results("waits_for_the_device")
     assert found["ours"] == found["bare"]
     if backend != "tensorflow":  # with which Keras looks at each batch anyway
@@ -272,16 +279,17 @@ def test_inference_by_itself_is_a_run_with_energy_per_step_and_sample(results: R
     assert summary["phases"][phase]["steps"] == 4
     assert_adds_up(summary)
     logs = outcome["logs"][0 if phase == "test" else 1]
-    assert set(logs) >= INFERRED | {"energy/sample_j"}
-    assert 0 < logs["energy/total_kwh"] <= summary["total_kwh"] * 1.05  # the last moments are carried on
-    assert logs["energy/step_j"] == pytest.approx(logs["energy/sample_j"] * BATCH)
+    assert set(logs) >= {f"{phase}/{name}" for name in INFERRED}
+    assert not [name for name in logs if name.startswith(("energy/", "footprint/", "projection/"))]
+    assert 0 < logs[f"{phase}/energy_kwh"] <= summary["total_kwh"] * 1.05  # the last moments are carried on
+    assert logs[f"{phase}/step_j"] == pytest.approx(logs[f"{phase}/sample_j"] * BATCH)
 
 
 def test_energy_of_a_sample_is_absent_where_their_number_is_not_known(results: Results) -> None:
     logs = results("inference")["logs"][-1]
     assert results("inference")["unknown"]["phases"]["predict"]["steps"] == 3
-    assert "energy/step_j" in logs
-    assert "energy/sample_j" not in logs
+    assert "predict/step_j" in logs
+    assert "predict/sample_j" not in logs
 
 
 def test_the_summary_of_an_evaluation_comes_after_its_progress_bar(results: Results) -> None:

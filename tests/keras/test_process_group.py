@@ -1,4 +1,4 @@
-"""Keras in two processes of JAX's: no collective tells one of the other, so they meet in the folder of runs.
+"""Keras in two processes of JAX's or PyTorch's: they meet in the key-value store by which these have found each other.
 
 TensorFlow's MultiWorkerMirroredStrategy is not among them: ``Model.fit`` of Keras 3 does not run under it.
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,30 +23,54 @@ from trainwatt.records.run_folder import read_summary
 WAVES = (nvml.Constant(300.0), nvml.Constant(500.0))
 SCRIPT = """
 import json, os, sys, time
-import jax
 
 rank = int(sys.argv[1])
-jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], 2, rank)
+if os.environ["KERAS_BACKEND"] == "jax":
+    import jax
+
+    jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], 2, rank)
+else:
+    import torch.distributed
+
+    address = "tcp://" + os.environ["JAX_COORDINATOR_ADDRESS"]
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
 
 import keras
 from tests.keras.training import fit
-from trainwatt_keras import FootprintMonitor
-from trainwatt_keras import process_group
+from trainwatt_keras import FootprintMonitor, GreenEarlyStopping
 
 class Slow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
-        time.sleep(0.2)
+        time.sleep(0.05)
 
-monitor = FootprintMonitor(output_dir="footprint", run_name="run", zone="FR")
-history = fit(monitor, Slow()).history
-agreed = [process_group.agreed(rank == 0), process_group.agreed(rank == 1)]
-found = {"logged": sorted(history), "summary": monitor.summary, "agreed": agreed}
+class OnOneRank(keras.callbacks.Callback):
+    # what only one rank logs, and what each logs differently
+    def on_epoch_end(self, epoch, logs=None):
+        logs["told"] = 0.5
+        if rank == 0:
+            logs["rare"] = 0.5
+
+def best(monitor):
+    return keras.callbacks.ModelCheckpoint(f"{rank}.keras", monitor, save_best_only=True, mode="max")
+
+found = {}
+monitor, kept = FootprintMonitor(output_dir="footprint", run_name="run", zone="FR"), best("energy/total_kwh")
+found["history"] = fit(kept, monitor, Slow(), epochs=3).history
+found["summary"], found["best"] = monitor.summary, kept.best
+
+limits = {"min_gain_per_kwh": None, "stopping_threshold": 0.1, "devices": "ram", "verbose": 0}
+stops = lambda metric: GreenEarlyStopping(metric, "max", **limits)
+found["told"] = len(fit(OnOneRank(), stops("told"), epochs=4).epoch)
+found["rare"] = len(fit(OnOneRank(), stops("rare"), epochs=4).epoch)
+began_s = time.monotonic()
+found["alone"] = len(fit(OnOneRank(), *([stops("told")] if rank == 0 else []), epochs=4).epoch)
+found["alone_s"] = time.monotonic() - began_s
 open(f"{rank}.json", "w").write(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras-job")
     (folder / "train.py").write_text(SCRIPT)
     with socket.socket() as free:
@@ -57,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **os.environ,
         **nvml.environment(nvml.Machine(tuple(map(nvml.h100, WAVES)), origin_s=time.perf_counter()), library, folder),
         "JAX_COORDINATOR_ADDRESS": address,
-        "KERAS_BACKEND": "jax",
+        "KERAS_BACKEND": request.param,
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": path,
     }
@@ -89,19 +114,30 @@ def test_the_first_process_tells_of_both(folder: Path) -> None:
     assert len([each for each in summary["devices"] if each["kind"] == "ram"]) == 1
 
 
-def test_only_the_first_process_logs(folder: Path) -> None:
-    first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
-    assert "energy/total_kwh" in first["logged"]
-    assert not [name for name in second["logged"] if "energy" in name]
+def found(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_all_processes_log_the_values_of_the_first(folder: Path) -> None:
+    first, second = found(folder)
+    ours = [name for name in first["history"] if name.startswith(("energy/", "footprint/", "projection/"))]
+    assert "energy/total_kwh" in ours
+    assert {name: second["history"].get(name) for name in ours} == {name: first["history"][name] for name in ours}
+    assert first["best"] == second["best"] == max(first["history"]["energy/total_kwh"])
     assert second["summary"] == {}
 
 
-def test_their_folders_can_be_merged_later(folder: Path) -> None:
-    folders = sorted((folder / "footprint").iterdir())
-    assert [each.name for each in folders] == ["run", "run-rank-1"]
-    assert merge(folders)["total_j"] == pytest.approx(read_summary(folders[0])["total_j"])
+def test_the_folder_of_the_second_process_is_within_that_of_the_first(folder: Path) -> None:
+    (run,) = (folder / "footprint").iterdir()
+    assert read_summary(run / "rank-1")["status"] == "finished"
+    assert merge([run, run / "rank-1"])["total_j"] == pytest.approx(read_summary(run)["total_j"])
 
 
 def test_what_the_first_process_decides_holds_for_all(folder: Path) -> None:
-    for rank in range(2):
-        assert json.loads((folder / f"{rank}.json").read_text())["agreed"] == [True, False]
+    assert [each["told"] for each in found(folder)] == [1, 1]
+    assert [each["rare"] for each in found(folder)] == [1, 1]
+
+
+def test_a_stopper_that_not_every_process_has_stops_nothing_and_nobody_hangs(folder: Path) -> None:
+    assert [each["alone"] for each in found(folder)] == [4, 4]
+    assert max(each["alone_s"] for each in found(folder)) < 30

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from trainwatt import StopReason
 from trainwatt.errors import ArgumentError
 from trainwatt.records.run_folder import read_events
 from trainwatt_keras import FootprintMonitor, GreenEarlyStopping
+from trainwatt_keras.backup import Backup
+from trainwatt_keras.learning_rate import LearningRates
 
 # Keras's torch backend converts tensors in a way that NumPy 2 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -170,3 +173,188 @@ def test_too_few_evaluations_are_told_once_with_a_way_out(caplog: pytest.LogCapt
     train(rising(3), GreenEarlyStopping("metric", "max"))
     assert caplog.text.count("too few to stop early") == 1
     assert "steps_per_epoch" in caplog.text
+
+
+class Logs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Logs a value of its own in some epochs."""
+
+    def __init__(self, value: Any, every: int = 1) -> None:
+        super().__init__()
+        self.value, self.every = value, every
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch % self.every == self.every - 1:
+            logs["own"] = self.value(epoch) if callable(self.value) else self.value
+
+
+def own(mode: str = "max", **options: Any) -> GreenEarlyStopping:
+    return GreenEarlyStopping("own", mode, **{"devices": ["ram"], "verbose": 0, **options})
+
+
+@pytest.mark.parametrize("stopper_first", [True, False])
+def test_a_metric_that_another_callback_logs_is_judged_in_the_same_epoch(stopper_first: bool) -> None:
+    stopping, logs = own(), Logs(lambda epoch: 1 - 0.5**epoch)
+    history = train(rising(7), *((stopping, logs) if stopper_first else (logs, stopping)))
+    assert stopping.state_dict()["evaluations"] == 7
+    known = [math.isfinite(value) for value in history.history["stopping/gain_per_kwh"]]
+    assert known == [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize("every", [2, 3])
+@pytest.mark.filterwarnings("error:.*onditioned on metric")
+def test_a_metric_that_is_rarely_logged_is_judged_where_it_is(every: int, caplog: pytest.LogCaptureFixture) -> None:
+    stopping, logs = own(), Logs(lambda epoch: epoch / 12, every)
+    if every > 2:
+        with pytest.warns(UserWarning, match="onditioned on metric"):
+            train(rising(12), stopping, logs)
+    else:
+        train(rising(12), stopping, logs)
+    assert stopping.state_dict()["evaluations"] == 12 // every
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("check_finite", "epochs"), [(None, range(4, 10)), (True, range(1, 2)), (False, range(40, 41))]
+)
+def test_a_metric_that_is_nan_from_the_first_epoch_on_has_diverged(check_finite: bool | None, epochs: range) -> None:
+    stopping = own(check_finite=check_finite)
+    history = train(rising(40), stopping, Logs(float("nan")))
+    assert len(history.epoch) in epochs
+    assert (stopping.stopping_reason is StopReason.DIVERGED) == (check_finite is not False)
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), "good", object()], ids=["array", "text", "object"])
+def test_a_value_that_is_no_number_costs_one_warning(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(train(rising(4), own(), Logs(value)).epoch) == 4
+    assert caplog.text.count("the conversion of 'own' to a number failed") == 1
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 3])
+def test_a_baseline_holds_as_in_keras(patience: int) -> None:
+    logs = Logs(lambda epoch: [0.9, 0.5, 0.92, 0.7, 0.4, 0.3][epoch])
+    keras_own = keras.callbacks.EarlyStopping("own", mode="max", baseline=0.95, patience=patience)
+    expected = train(rising(6), logs, keras_own).epoch
+    assert train(rising(6), logs, own(baseline=0.95, patience=patience)).epoch == expected
+    assert len(train(rising(6), logs, own(baseline=0.8, patience=patience)).epoch) == 6
+
+
+def test_best_weights_are_of_the_first_epoch_that_counts_or_later() -> None:
+    logs = Logs(lambda epoch: [0.9, 0.5, 0.6, 0.7, 0.4][epoch])
+    stopping = own(start_from_epoch=2, restore_best_weights=True, stopping_threshold=0.65)
+    assert len(train(rising(5), logs, stopping).epoch) == 4
+    assert (stopping.best_epoch, stopping.best) == (3, 0.7)
+    assert stopping.stopping_reason is StopReason.THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"min_delta": 0.01}, "min_delta=0.01: expected min_gain_per_percent="),
+        ({"early_stopping_patience": 3}, "early_stopping_patience=3: expected patience="),
+        ({"baseline": "high"}, "baseline='high': expected a value of the metric"),
+    ],
+)
+def test_what_keras_calls_otherwise_says_what_to_use(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        own(**option)
+    own(min_delta=0)
+
+
+def test_a_direction_that_cannot_be_told_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(train(rising(3), own("auto"), Logs(0.5)).epoch) == 3
+    assert caplog.text.count('pass mode="min" or mode="max"') == 1
+
+
+def test_two_stoppers_of_one_metric_judge_each_for_itself(
+    nvml_library: standin.Library, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = FootprintMonitor(devices=["gpu"], output_dir=tmp_path, run_name="run", verbose=False, zone="FR")
+    budget = own(max_kwh=300 / 3.6e6, devices=["gpu"], verbose=1)
+    price = own(tariff=0.2, max_cost=1.0, devices=["gpu"], verbose=1)
+    with nvml_library.running(h100(Constant(200.0))):
+        history = train(rising(40), budget, Logs(lambda epoch: epoch / 40), price, monitor, step_s=0.1)
+    assert 2 < len(history.epoch) < 20
+    assert (budget.stopping_reason, price.stopping_reason) == (StopReason.BUDGET_KWH, None)
+    assert caplog.text.count("stopped at") == 1
+    events = [event["event"] for event in read_events(tmp_path / "run")]
+    assert events.count("verdict") == 2 * len(history.epoch)
+    assert events.count("budget") == 1
+
+
+def test_two_stoppers_continue_where_the_training_was_cut_short(tmp_path: Path) -> None:
+    class Crash(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 4:
+                raise ZeroDivisionError
+
+    def callbacks() -> list[Any]:
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+        return [backup, Logs(lambda epoch: epoch / 8), own(max_kwh=100.0), own(max_co2e_kg=100.0)]
+
+    with pytest.raises(ZeroDivisionError):
+        train(rising(8), Crash(), *callbacks())
+    *_, first, second = resumed = callbacks()
+    train(rising(8), *resumed)
+    assert first.state_dict()["evaluations"] == second.state_dict()["evaluations"] == 8
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 20_000, "null", '{"a": 1}', '{"rule": {"scores": "x"}}', "\x00"])
+def test_a_damaged_backup_costs_what_it_held(text: str, tmp_path: Path) -> None:
+    stopping, backup = own(), keras.callbacks.BackupAndRestore(str(tmp_path))
+    for part in ("", stopping._name):
+        file = Backup([backup], part)._file
+        assert file is not None
+        file.write_text(text)
+    monitor = FootprintMonitor(devices=["ram"], output_dir=None, verbose=False)
+    history = train(rising(3), backup, monitor, stopping, Logs(0.5))
+    assert len(history.epoch) == len(history.history["energy/total_kwh"]) == 3
+    assert stopping.state_dict()["evaluations"] == 3
+
+
+def test_an_evaluation_after_the_training_neither_judges_nor_writes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopping = GreenEarlyStopping("loss", devices=["ram"], verbose=0)
+    model = train(rising(3), stopping).model
+    before, other = stopping.state_dict(), FootprintMonitor(devices=["ram"], output_dir=tmp_path, verbose=False)
+    x = np.ones((2, 2), "float32")
+    for call in (model.evaluate, lambda *args, **options: model.predict(args[0], **options)):
+        call(x, x[:, :1], verbose=0, callbacks=[stopping, other])
+    assert stopping.state_dict() == before
+    assert (caplog.text, capsys.readouterr().out) == ("", "")
+    for run in tmp_path.iterdir():
+        assert not [event for event in read_events(run) if event["event"] in ("verdict", "budget")]
+
+
+def test_a_stopper_takes_the_place_of_the_monitor_of_its_own_training_only() -> None:
+    places: list[str] = []
+
+    class Place(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            report = stopping._controller._stopper._report()
+            places.append(report.site.name if report else "")
+
+    stopping = GreenEarlyStopping("loss", devices=["ram"], verbose=0, max_co2e_kg=1.0)
+    options = {"devices": ["ram"], "output_dir": None, "verbose": False}
+    abandoned = FootprintMonitor(zone="PL", **options)
+    keras.callbacks.CallbackList([abandoned], model=keras.Sequential(), epochs=1, steps=1).on_train_begin()
+    train(rising(1), stopping, FootprintMonitor(zone="FR", **options), Place())
+    train(rising(1), stopping, Place())
+    abandoned.on_train_end()
+    assert places[0] == "France"
+    assert places[1] != "Poland"
+
+
+@pytest.mark.parametrize("steps", [4, None], ids=["known length", "unknown length"])
+def test_a_schedule_is_read_once_and_tells_what_is_left(steps: int | None) -> None:
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([8, 16], [1.0, 0.1, 0.01])
+    optimizer = keras.optimizers.SGD(schedule)
+    rates = LearningRates(optimizer, None if steps is None else 6 * steps)
+    optimizer.iterations.assign(4)
+    first = rates.remaining(1 / 6)
+    assert first is not None
+    assert first[0] == pytest.approx(1.0)
+    assert first[-1] == pytest.approx(0.01)
+    optimizer.iterations.assign(0)
+    assert rates.remaining(0.5) == first[len(first) - len(rates.remaining(0.5) or ()) :]
+    assert LearningRates(keras.optimizers.SGD(0.1), 10.0).remaining(0.5) is None
