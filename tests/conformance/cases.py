@@ -75,4 +75,5 @@ PROJECTED = {
     "projection/co2e_kg",
     "projection/remaining_s",
 }
-INFERRED = FITTED - {"energy/epoch_kwh", "energy/train_kwh"}
+# after "test/" or "predict/", or a prefix of the framework's own
+INFERRED = {"energy_kwh", "power_w", "step_j", "measured_share", "co2e_kg", "water_l", "cost"}

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -25,7 +26,7 @@ import numpy as np
 from standins import nvml as standin
 from standins.grid_api import GridApi, serving
 from standins.nvml import Constant, Square, h100
-from tests.conformance.cases import CASES, Case
+from tests.conformance.cases import CASES, INFERRED, Case
 from trainwatt.errors import ArgumentError
 from trainwatt.live import GreatBritain
 from trainwatt.records.run_folder import read_events, read_summary
@@ -78,6 +79,12 @@ def ours(names: Any) -> list[str]:
     """Those of our values among the names of a log, without the prefix that a framework puts before them."""
     short = {name[name.index(part) :] for name in names for part in PARTS if part in name}
     return sorted(short)
+
+
+def inferred(names: Any) -> list[str]:
+    """Those of our values of a run without a training, without the prefix that tells its kind."""
+    known = INFERRED | {"sample_j"}
+    return sorted({short for name in names for short in known if re.fullmatch(rf"[a-z]+[/_]{short}", name)})
 
 
 def values_of(entry: Mapping[str, Any]) -> dict[str, float]:

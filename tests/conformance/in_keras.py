@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tests.conformance.cases import TEST_BATCHES, VAL_BATCHES, Case
-from tests.conformance.driver import Trained, digest, ours, values_of
+from tests.conformance.driver import Trained, digest, inferred, ours, values_of
 from tests.keras.training import BATCH, Raises, classifier, points
 from trainwatt_keras import FootprintMonitor
 
@@ -99,7 +99,7 @@ class Keras:
         trained.weights = digest(model.get_weights())
 
     def _note(self, trained: Trained, kind: str, names: Any, monitor: FootprintMonitor | None) -> None:
-        trained.logged[kind] = ours(names)
+        trained.logged[kind] = ours(names) + ([] if kind == "fit" else inferred(names))
         if monitor:
             trained.summaries.append(monitor.summary)
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 from tests.conformance.cases import Case
-from tests.conformance.driver import Trained, digest, ours, values_of
+from tests.conformance.driver import Trained, digest, inferred, ours, values_of
 from tests.lightning.training import Classifier, Data, Names, trainer_with
 from trainwatt_lightning import FootprintMonitor
 
@@ -71,6 +71,8 @@ class Lightning:
 
     def _note(self, trained: Trained, kind: str, names: Names, monitor: FootprintMonitor | None) -> None:
         trained.logged[kind] = ours(names.seen)
+        if kind != "fit":
+            trained.logged[kind] += inferred(names.seen)
         names.seen.clear()
         if monitor:
             trained.summaries.append(monitor.summary)

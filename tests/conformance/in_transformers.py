@@ -8,7 +8,7 @@ from typing import Any
 from transformers import EarlyStoppingCallback
 
 from tests.conformance.cases import TEST_BATCHES, VAL_BATCHES, Case
-from tests.conformance.driver import Trained, digest, ours, values_of
+from tests.conformance.driver import Trained, digest, inferred, ours, values_of
 from tests.transformers.training import Slow, sentences, trainer_with
 from trainwatt_transformers import FootprintCallback
 
@@ -65,7 +65,8 @@ class Transformers:
             self._note(trained, name, trainer, monitor)
 
     def _note(self, trained: Trained, kind: str, trainer: Any, monitor: FootprintCallback | None) -> None:
-        trained.logged[kind] = ours({name for entry in trainer.state.log_history for name in entry})
+        names = {name for entry in trainer.state.log_history for name in entry}
+        trained.logged[kind] = ours(names) + ([] if kind == "fit" else inferred(names))
         if monitor:
             trained.summaries.append(monitor.summary)
 
