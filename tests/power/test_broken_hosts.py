@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +81,6 @@ CGROUP = {
 }
 
 
-@pytest.fixture
-def open_path() -> Iterator[Path]:
-    """Folder into which a user without privileges may look."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
 def described(found: Found) -> None:
     """Each device can be described and read, or is explained."""
     assert found.meters or found.missing
@@ -104,8 +95,8 @@ def described(found: Found) -> None:
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.parametrize("name", [*PROC, *CGROUP])
 @pytest.mark.parametrize("scope", ["machine", "process"])
-def test_a_broken_file_of_the_system_stops_no_search(open_path: Path, how: str, name: str, scope: Any) -> None:
-    host = LinuxHost(open_path)
+def test_a_broken_file_of_the_system_stops_no_search(tmp_path: Path, how: str, name: str, scope: Any) -> None:
+    host = LinuxHost(tmp_path)
     for file, text in PROC.items():
         if text:
             host.write(file, text)
@@ -124,17 +115,21 @@ def test_a_broken_file_of_the_system_stops_no_search(open_path: Path, how: str, 
 def test_folders_that_may_not_be_seen_stop_no_search(tmp_path: Path, scope: Any) -> None:
     """Folders of another user, in which even a look raises."""
     host, tree = LinuxHost(tmp_path / "host"), PowercapTree(tmp_path / "tree")
-    tmp_path.chmod(0o700)
-    with unprivileged():
-        described(cpu_model.find(scope=scope, environ={}, proc_root=host.proc_root, sys_root=host.sys_root))
-        described(ram_model.find(scope=scope, environ={}, proc_root=host.proc_root, sys_root=host.sys_root))
-        described(discover(("cpu", "ram"), scope=scope, powercap=tree.root))
+    tmp_path.chmod(0)
+    try:
+        with unprivileged():
+            described(cpu_model.find(scope=scope, environ={}, proc_root=host.proc_root, sys_root=host.sys_root))
+            described(ram_model.find(scope=scope, environ={}, proc_root=host.proc_root, sys_root=host.sys_root))
+            described(discover(("cpu", "ram"), scope=scope, powercap=tree.root))
+    finally:
+        # pytest removes it later.
+        tmp_path.chmod(0o700)
 
 
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.parametrize("name", ["name", "energy_uj", "max_energy_range_uj", "constraint_0_max_power_uw"])
-def test_a_broken_file_of_a_counter_makes_it_a_model(open_path: Path, how: str, name: str) -> None:
-    tree = PowercapTree(open_path, sockets=2)
+def test_a_broken_file_of_a_counter_makes_it_a_model(tmp_path: Path, how: str, name: str) -> None:
+    tree = PowercapTree(tmp_path, sockets=2)
     file = tree.packages()[1].path / name
     file.write_text(file.read_text() if file.exists() else "200000000\n")
     BROKEN[how](file)
@@ -146,8 +141,8 @@ def test_a_broken_file_of_a_counter_makes_it_a_model(open_path: Path, how: str, 
 
 
 @pytest.mark.parametrize("how", ["a folder", "a pipe", "a link to itself", "unreadable", "a word", "missing"])
-def test_a_broken_folder_of_counters_makes_them_models(open_path: Path, how: str) -> None:
-    root = open_path / "powercap"
+def test_a_broken_folder_of_counters_makes_them_models(tmp_path: Path, how: str) -> None:
+    root = tmp_path / "powercap"
     root.touch()
     BROKEN[how](root)
     with unprivileged():

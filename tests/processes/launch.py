@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 from tests.lightning.training import Classifier, Data, trainer_with
+from tests.support.forked_ranks import run_ranks
 from trainwatt_lightning import FootprintMonitor
 
 STEP_S = 0.2
@@ -51,35 +50,17 @@ def train(folder: Path, limits: dict[str, Any], killed: bool) -> None:
     (folder / f"{trainer.global_rank}.json").write_text(json.dumps({"logged": logged, "summary": monitor.summary}))
 
 
-def start(folder: Path, job: dict[str, Any]) -> list[int]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    folder = folder / job["name"]
-    folder.mkdir()
-    children, limits = [], BRIEF if job["killed"] is None else LASTING
-    for rank, variables in enumerate(job["processes"]):
-        size = {"RANK": str(rank), "WORLD_SIZE": str(len(job["processes"])), "TORCHELASTIC_RUN_ID": job["name"]}
-        child = os.fork()
-        if child == 0:
-            os.environ.update(address | size | variables)
-            code = 1
-            try:
-                train(folder, limits, rank == job["killed"])
-                code = 0
-            except BaseException:  # noqa: BLE001  # this is the end of a process
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
-    return children
+def run(folder: Path, job: dict[str, Any]) -> list[int]:
+    limits = BRIEF if job["killed"] is None else LASTING
+    return run_ranks(job["name"], job["processes"], lambda rank: train(folder, limits, rank == job["killed"]))
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     for job in json.loads((folder / "jobs.json").read_text()):
-        codes = [os.waitpid(child, 0)[1] for child in start(folder, job)]
-        (folder / job["name"] / "codes.json").write_text(json.dumps(codes))
+        own = folder / job["name"]
+        own.mkdir()
+        (own / "codes.json").write_text(json.dumps(run(own, job)))
 
 
 if __name__ == "__main__":

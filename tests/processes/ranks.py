@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests.lightning.training import Classifier, Data, trainer_with
+from tests.support.forked_ranks import run_ranks
 from trainwatt_lightning import FootprintMonitor, GreenEarlyStopping
 
 
@@ -78,33 +77,16 @@ def train(folder: Path, case: str, rank: int) -> dict[str, Any]:
     }
 
 
-def start(folder: Path, case: str) -> list[int]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    children = []
-    for rank in range(2):
-        child = os.fork()
-        if child == 0:
-            sizes = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
-            os.environ.update(address | {name: str(value) for name, value in sizes.items()})
-            os.environ["TORCHELASTIC_RUN_ID"] = case
-            code, log = 1, folder / f"{case}-{rank}.log"
-            logging.getLogger("trainwatt").addHandler(logging.FileHandler(log))
-            try:
-                (folder / f"{case}-{rank}.json").write_text(json.dumps(train(folder, case, rank)))
-                code = 0
-            except BaseException:  # noqa: BLE001  # this is the end of a process
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        children.append(child)
-    return children
+def write(folder: Path, case: str, rank: int) -> None:
+    logging.getLogger("trainwatt").addHandler(logging.FileHandler(folder / f"{case}-{rank}.log"))
+    (folder / f"{case}-{rank}.json").write_text(json.dumps(train(folder, case, rank)))
 
 
 def main(folder: Path, *cases: str) -> None:
+    sizes = {"LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+    environments = [{"LOCAL_RANK": str(rank), **sizes} for rank in range(2)]
     for case in cases:
-        codes = [os.waitpid(child, 0)[1] for child in start(folder, case)]
+        codes = run_ranks(case, environments, partial(write, folder, case))
         (folder / f"{case}-codes.json").write_text(json.dumps(codes))
 
 

@@ -1,6 +1,6 @@
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +15,6 @@ from trainwatt.errors import SourceError, SourceLostError
 from trainwatt.power.device import Counter, Device, Found
 from trainwatt.power.host import rapl
 from trainwatt.testing import VirtualClock, VirtualSampler
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Unlike tmp_path a folder that others may enter, so that a file's own permissions decide."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def counters(found: Found) -> list[Counter]:
@@ -121,8 +113,8 @@ def test_known_counters_are_read_each_30_s() -> None:
     assert [rapl.max_gap_s(range_j) for range_j in (AMD_RANGE_J, INTEL_RANGE_J)] == [30.0, 30.0]
 
 
-def test_counters_that_only_root_may_read_are_told_with_the_commands_that_open_them(open_folder: Path) -> None:
-    tree = PowercapTree(open_folder, sockets=2)
+def test_counters_that_only_root_may_read_are_told_with_the_commands_that_open_them(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path, sockets=2)
     for zone in tree.zones:
         zone.deny()
     with unprivileged():
@@ -134,8 +126,8 @@ def test_counters_that_only_root_may_read_are_told_with_the_commands_that_open_t
         assert command in found.missing[0].remedy
 
 
-def test_one_socket_of_two_is_not_taken_for_the_machine(open_folder: Path) -> None:
-    tree = PowercapTree(open_folder, sockets=2)
+def test_one_socket_of_two_is_not_taken_for_the_machine(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path, sockets=2)
     tree.packages()[1].deny()
     with unprivileged():
         found = rapl.find(root=tree.root, boot_id="b")
@@ -146,8 +138,8 @@ def test_one_socket_of_two_is_not_taken_for_the_machine(open_folder: Path) -> No
     assert "1 of 2" in missing.why
 
 
-def test_denied_memory_leaves_the_packages_counted(open_folder: Path) -> None:
-    tree = PowercapTree(open_folder)
+def test_denied_memory_leaves_the_packages_counted(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path)
     tree.memories()[0].deny()
     with unprivileged():
         found = rapl.find(root=tree.root, boot_id="b")
@@ -226,8 +218,8 @@ def test_a_reading_that_is_no_number_fails_this_once(tmp_path: Path) -> None:
     assert cpu.joules() == pytest.approx(5.0)
 
 
-def test_permission_taken_away_later_does_not_stop_an_open_counter(open_folder: Path) -> None:
-    tree = PowercapTree(open_folder, children=(), start_j=5.0)
+def test_permission_taken_away_later_does_not_stop_an_open_counter(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path, children=(), start_j=5.0)
     with unprivileged():
         (cpu,) = counters(rapl.find(root=tree.root, boot_id="b"))
     tree.packages()[0].deny()
