@@ -26,7 +26,7 @@ def main() -> None:
     print("| framework | faults | tried | held |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
-        for framework, program in programs(Path(name)).items():
+        for framework, program in programs(Path(name), at_all_moments=True).items():
             folder = Path(name) / f"of-{framework}"
             folder.mkdir()
             subprocess.run(

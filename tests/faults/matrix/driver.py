@@ -1,8 +1,9 @@
 """Runs every fault at every moment in one framework, in a process of its own, on GPUs whose true energy is known.
 
-usage: LD_PRELOAD=... python -m tests.faults.matrix.driver FOLDER FRAMEWORK NVML DISK
+usage: LD_PRELOAD=... python -m tests.faults.matrix.driver FOLDER FRAMEWORK NVML DISK [SHIFT]
 
-Writes FOLDER/results.json: for each fault and moment what did not hold.
+Writes FOLDER/results.json: for each fault and moment what did not hold. With SHIFT each fault comes at one moment only:
+from fault to fault and from shift to shift another.
 """
 
 from __future__ import annotations
@@ -80,10 +81,13 @@ class Matrix:
         self.heard = Heard()
         self.keys: set[str] = set()
 
-    def results(self) -> Results:
+    def results(self, shift: int | None = None) -> Results:
         """Return what did not hold, by fault and moment: an empty list if all held.
 
         None: the training does not stand this fault at this moment without us either.
+
+        Args:
+            shift: chooses the one moment of each fault; None: all moments.
         """
         healthy = Case(lambda _: ExitStack())
         # The file alone tells when it was written.
@@ -91,10 +95,12 @@ class Matrix:
         results: dict[str, dict[str, list[str] | None]] = {
             "no fault": {"step": self.misses(healthy, "step", "no fault")}
         }
-        for name, case in CASES.items():
+        for number, (name, case) in enumerate(CASES.items()):
             if case.expected.custom_loop and self.framework != "loop":
                 continue
-            results[name] = {moment: self.misses(case, moment, name) for moment in case.expected.only}
+            moments = case.expected.only
+            chosen = moments if shift is None else (moments[(number + shift) % len(moments)],)
+            results[name] = {moment: self.misses(case, moment, name) for moment in chosen}
         return results
 
     def misses(self, case: Case, moment: str, name: str) -> list[str] | None:
@@ -237,12 +243,12 @@ def _of_record(output_dir: Path, summary: dict[str, Any]) -> Iterator[str]:
     yield f"no run folder holds the summary: {[path.name for path in sorted(output_dir.glob('*'))]}"
 
 
-def main(folder: Path, framework: str, nvml: Path, library: Path) -> None:
+def main(folder: Path, framework: str, nvml: Path, library: Path, shift: int | None = None) -> None:
     """Run all and write the results."""
     disk = SlowDisk(library, folder / "disk", Path(os.environ["STANDIN_DISK"]))
-    results = Matrix(folder, framework, standin.load(nvml), disk).results()
+    results = Matrix(folder, framework, standin.load(nvml), disk).results(shift)
     (folder / "results.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), *map(int, sys.argv[5:6]))

@@ -10,20 +10,21 @@ from tests.faults.matrix.trainings import FRAMEWORKS, Results
 from tests.support.side_by_side import Program
 
 
-def programs(folder: Path) -> dict[str, Program]:
+def programs(folder: Path, *, at_all_moments: bool) -> dict[str, Program]:
     """Return the programs of the frameworks that are installed.
 
     Args:
         folder: for the simulated driver and the disk's controls.
+        at_all_moments: False: each fault comes at one moment of each framework, in each at another.
     """
     driver, disk = nvml.build(folder / "nvml"), slow_disk.build(folder)
     return {
         name: Program(
             "tests.faults.matrix.driver",
-            [name, str(driver), str(disk)],
+            [name, str(driver), str(disk), *([] if at_all_moments else [str(shift)])],
             {**slow_disk.SlowDisk(disk, folder, folder / name).environment, "KERAS_BACKEND": "torch"},
         )
-        for name in FRAMEWORKS
+        for shift, name in enumerate(FRAMEWORKS)
         if name == "loop" or find_spec(name)
     }
 
