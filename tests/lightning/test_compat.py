@@ -114,7 +114,8 @@ def test_kill_9_leaves_the_totals_up_to_the_last_second(tmp_path: Path) -> None:
     assert summary["total_j"] > 0
     lines = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
     recorded = [json.loads(line) for line in lines]
-    assert sum(event["event"] == "span" and event["phase"] == "train" for event in recorded) >= 9
+    epochs = sum(event["event"] == "span" and event["phase"] == "train" for event in recorded)
+    assert (summary["epochs"] - epochs) * summary["seconds"] / summary["epochs"] <= 1.5
 
 
 def test_two_processes_leave_one_record(tmp_path: Path) -> None:
