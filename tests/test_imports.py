@@ -53,6 +53,27 @@ def test_the_core_imports_no_framework_and_no_plugin(path: Path) -> None:
     assert imported(path) & (FRAMEWORKS | set(PLUGINS)) == set()
 
 
+def test_every_module_of_the_core_needs_only_what_the_core_depends_on() -> None:
+    needed = {"trainwatt", "numpy", "nvidia", "pynvml", "psutil", "tomli"}
+    program = f"""
+import importlib, pkgutil, sys
+
+class Bare:
+    def find_spec(name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in {needed}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Bare)
+import trainwatt
+for each in pkgutil.walk_packages(trainwatt.__path__, "trainwatt."):
+    if not each.name.endswith("__main__"):
+        importlib.import_module(each.name)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
 # the test is tested: each of these makes a circle in a copy of the sources
 
 

@@ -18,15 +18,18 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FunctionType, TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from transformers import Trainer, TrainerCallback
-from typing_extensions import Self
 
 from trainwatt.accounting.timeline import Phase
 from trainwatt.containment import Failures
 from trainwatt.errors import ArgumentError
 from trainwatt_transformers.callback_states import take_states
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 # how far callbacks may hold others
 _NESTED = 3

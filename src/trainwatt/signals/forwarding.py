@@ -7,9 +7,10 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Self
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Faults of this process itself, what the system tells about its own files, terminal and children, and what cannot be
 # caught. All others would end or stop this process, and leave the command alone.
